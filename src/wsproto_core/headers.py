@@ -1,0 +1,107 @@
+"""HTTP heads as values: header fields, a request head, a response.
+
+Only data lives here. Bytes are ``http11.py``'s business, meaning is ``handshake.py``'s.
+Tests: ``tests/core/test_headers.py``.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+__all__ = ["Headers", "HeadersLike", "RequestHead", "Response"]
+
+
+class Headers(Mapping[str, str]):
+    """Header fields in their order: names without regard to case, repeated lines kept.
+
+    Bytes 80 to FF of a value are shown as the characters U+0080 to U+00FF, so that
+    ``value.encode("latin-1")`` gives back what was on the wire.
+    """
+
+    __slots__ = ("_lines",)
+
+    def __init__(self, lines: "HeadersLike" = ()) -> None:
+        pairs = lines.raw if isinstance(lines, Headers) else lines
+        if isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        self._lines: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in pairs)
+
+    @property
+    def raw(self) -> tuple[tuple[str, str], ...]:
+        """Each line as ``(name, value)``, as it was spelled and in its order."""
+        return self._lines
+
+    def __getitem__(self, name: str) -> str:
+        """The value of ``name``; several lines are joined by a comma (RFC 9110 section 5.3)."""
+        values = self.get_all(name)
+        if not values:
+            raise KeyError(name)
+        return ", ".join(values)
+
+    def get_all(self, name: str) -> list[str]:
+        """The value of each line named ``name``, in order; an empty list if there is none."""
+        wanted = name.lower()
+        return [value for key, value in self._lines if key.lower() == wanted]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self.get_all(name))
+
+    def __iter__(self) -> Iterator[str]:
+        """The distinct names in lower case, in the order of their first line."""
+        return iter(dict.fromkeys(key.lower() for key, _ in self._lines))
+
+    def __len__(self) -> int:
+        return len({key.lower() for key, _ in self._lines})
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Headers):
+            return NotImplemented
+        return [(k.lower(), v) for k, v in self._lines] == [
+            (k.lower(), v) for k, v in other._lines
+        ]
+
+    def __hash__(self) -> int:
+        return hash(tuple((k.lower(), v) for k, v in self._lines))
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._lines)!r})"
+
+
+HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class RequestHead:
+    """The head of an HTTP request: what stands before the empty line."""
+
+    method: str
+    """The method as sent; methods are case-sensitive (RFC 9110 section 9.1)."""
+
+    target: str
+    """The request target as sent: for us an absolute path with its query, or an absolute URI."""
+
+    headers: Headers = field(default_factory=Headers)
+    """The header fields, in order."""
+
+    version: str = "1.1"
+    """The HTTP version without its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP response: the head, and the body where there is one."""
+
+    status: int
+    """The status code."""
+
+    headers: Headers = field(default_factory=Headers)
+    """The header fields. ``Connection`` and ``Content-Length`` are set by us when we send it."""
+
+    body: bytes = b""
+    """The body; on the client cut at the limit of ``Config.max_body_size``."""
+
+    reason: str = ""
+    """The reason phrase; empty means the usual one for the status."""
+
+    version: str = "1.1"
+    """The HTTP version without its name."""
