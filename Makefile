@@ -1,0 +1,88 @@
+# Everything a newcomer needs, each target with its own set-up. Needs: make, git, Python 3.11+.
+#
+#   make demo       a chat room and an echo lab in your browser
+#   make test       the quick tests (core, bindings, command line, project rules)
+#
+# Another Python: `make test PYTHON=python3.12`. All of it goes into .venv; `make clean` removes it.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# A stamp says that the venv holds what its group asks for. It is older than pyproject.toml after
+# a change of the dependencies, and then pip runs again; else set-up costs nothing.
+VENV_STAMP    := $(VENV)/.made
+DEMO_STAMP    := $(VENV)/.demo-installed
+DEV_STAMP     := $(VENV)/.dev-installed
+INTEROP_STAMP := $(VENV)/.interop-installed
+NODE_STAMP    := tests/interop/node_modules/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types format coverage browser interop autobahn clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
+
+demo: $(DEMO_STAMP) ## start the demo and print its address (ARGS="--port 9000" are handed on)
+	$(BIN)/wsview demo $(ARGS)
+
+test: $(DEV_STAMP) ## the quick tests
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types test coverage ## what CI asks of every change, without browser and peers
+
+lint: $(DEV_STAMP) ## ruff: rules and layout
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(DEV_STAMP) ## ruff: repair what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(DEV_STAMP) ## mypy, strict
+	$(BIN)/mypy
+
+coverage: $(DEV_STAMP) ## every branch of the core, reached by the core's own tests
+	$(BIN)/coverage run -m pytest tests/core -q
+	$(BIN)/coverage report
+
+browser: $(INTEROP_STAMP) ## the demo in headless Chromium
+	$(BIN)/python -m pytest tests/browser $(ARGS)
+
+interop: $(INTEROP_STAMP) $(NODE_STAMP) ## peers that others wrote: websockets, aiohttp, node's ws
+	$(BIN)/python -m pytest tests/interop $(ARGS)
+
+autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile short")
+	$(BIN)/python tests/autobahn/run.py $(ARGS)
+
+clean: ## remove what these targets have made
+	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage
+
+# ------------------------------------------------------------------------------------- set-up
+
+$(VENV_STAMP):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or later is needed; name it: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	  echo "Python's venv module is incomplete (on Debian: apt install python3-venv)" >&2; exit 1; }
+	@# Dependency groups need pip 25.1, and the pip that comes with Python may be older.
+	$(PIP) install --upgrade "pip>=25.1"
+	@touch $@
+
+$(DEMO_STAMP): $(VENV_STAMP) pyproject.toml
+	$(PIP) install --editable ".[cli]"
+	@touch $@
+
+$(DEV_STAMP): $(VENV_STAMP) pyproject.toml
+	$(PIP) install --editable ".[all]" --group dev
+	@touch $@ $(DEMO_STAMP)
+
+$(INTEROP_STAMP): $(DEV_STAMP)
+	$(PIP) install --group interop
+	@touch $@
+
+# npm's lock file is not kept: it would record where the package came from on one machine.
+$(NODE_STAMP): tests/interop/package.json
+	cd tests/interop && npm install --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
