@@ -137,10 +137,10 @@ class Opened:
 class Message:
     """A complete message: valid, decoded by the extensions, within the limits."""
 
-    data: Final[str | bytes]  # type: ignore[misc]  # Final in a dataclass: mypy wants a value here
+    data: Final[str | bytes]
     """``str`` for text unless ``Config.text_as_bytes``, else ``bytes``."""
 
-    opcode: Final[OpCode]  # type: ignore[misc]
+    opcode: Final[OpCode]
     """``TEXT`` or ``BINARY``."""
 
 
@@ -148,16 +148,16 @@ class Message:
 class Chunk:
     """A part of a message as it arrived, instead of ``Message`` with ``deliver="chunks"``."""
 
-    data: Final[str | bytes]  # type: ignore[misc]
+    data: Final[str | bytes]
     """The part, decoded and inflated; may be empty where ``final`` is true."""
 
-    opcode: Final[OpCode]  # type: ignore[misc]
+    opcode: Final[OpCode]
     """``TEXT`` or ``BINARY``: the type of the whole message."""
 
-    first: Final[bool]  # type: ignore[misc]
+    first: Final[bool]
     """Whether it begins a message."""
 
-    final: Final[bool]  # type: ignore[misc]
+    final: Final[bool]
     """Whether it ends the message."""
 
 

@@ -1,0 +1,1139 @@
+"""``Connection``: the whole protocol of one connection, without I/O and without a clock.
+
+It joins the other files: heads (``http11``, ``handshake``), frames (``framing``), messages
+(``messages``), deadlines (``timers``), and moves by the table of ``lifecycle``. It is the one
+mutable protocol object. It must not know hooks, tasks or sockets: who calls what is decided in
+``session.py`` and below.
+
+Theory of operation. An input (bytes, end of stream, time) or a command (send, ping, close) changes
+the state and queues events and output; nothing is called back. What *ends* an open connection (a
+violation, the peer's Close, the end of the stream) does not act at once: it is latched, reading of
+frames stops there, and the first ``events()`` that finds nothing else to give applies it. So what
+the peer sent before garbage is delivered first, and the answers to it still go out before the
+Close. Where nothing more can be said (``CLOSE_SENT``) it acts at once. If the application never
+looks again, the HOOKS deadline applies it.
+
+Tests: ``tests/core/test_connection.py``, ``test_timers.py``, ``test_conformance_*.py``,
+``test_invariants.py``.
+"""
+
+import math
+import os
+from codecs import utf_8_decode
+from collections.abc import Callable, Sequence
+from typing import Final, TypeAlias
+
+from . import handshake
+from .config import Config
+from .enums import CloseCode, OpCode, Phase, Role, Transport, is_usable_close_code
+from .errors import (
+    ConnectionClosed,
+    HandshakeError,
+    LocalProtocolError,
+    PayloadTooBig,
+    PeerTimeout,
+    ProtocolError,
+)
+from .events import (
+    Agreement,
+    Close,
+    Closed,
+    Event,
+    HttpRequest,
+    Opened,
+    Ping,
+    Pong,
+    Refused,
+    Request,
+)
+from .extensions.base import Codec
+from .framing import FrameDecoder, encode_frame, encode_header
+from .headers import HeadersLike, RequestHead, Response
+from .http11 import Refusal, RequestReader, ResponseReader, write_request, write_response
+from .lifecycle import TABLE, Action, Input
+from .messages import MessageReader
+from .timers import Timer, Timers
+from .uri import Uri, parse_uri
+
+__all__ = ["Buffer", "Connection"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_TEXT: Final = int(OpCode.TEXT)
+_BINARY: Final = int(OpCode.BINARY)
+_CLOSE: Final = int(OpCode.CLOSE)
+_PING: Final = int(OpCode.PING)
+_PONG: Final = int(OpCode.PONG)
+_FIN: Final = 0x80
+_COST: Final = 64  # what an event costs beside its payload
+
+_LATE: Final = 1.0
+"""Seconds: a liveness deadline that is looked at so late means that we slept, not the peer."""
+
+_COPY: Final = 16 << 10
+"""Bytes: a payload up to this is joined with its header (a copy costs less than a second buffer in
+the list); above, it is queued as it is."""
+
+_TIMEOUT_REASON: Final = "WebSocket Timeout Error"
+_HOOK_REASON: Final = "internal error"
+
+_Ending: TypeAlias = tuple[Input, Close | Exception | None]
+
+
+class Connection:
+    """One WebSocket connection, either role: bytes, time and commands in; events and bytes out.
+
+    The contract. *Call one input or command. Then look: deliver the events and let the application
+    answer them; look again until* ``events()`` *is empty; send the data, note the deadline, obey*
+    ``transport``. *Then wait for one of: bytes, the deadline, the application.* Looking twice is
+    harmless.
+
+    Inputs (``receive_data``, ``receive_eof``, ``handle_timeout``, ``lost``) never raise for anything
+    the peer did. Commands raise ``LocalProtocolError`` where the caller broke a rule and
+    ``ConnectionClosed`` where the connection ended first, ``TypeError`` or ``ValueError`` for
+    arguments of a wrong kind; then nothing has happened. ``now`` is in seconds of any clock that
+    never goes back; only differences matter.
+    """
+
+    role: Role
+    """Which side we are."""
+
+    config: Config
+    """The settings in force."""
+
+    phase: Phase
+    """Where the connection stands."""
+
+    agreement: Agreement | None
+    """What the handshake settled; ``None`` before ``Opened``."""
+
+    transport: Transport
+    """What is wanted of the byte stream. Only ever rises."""
+
+    closed: Closed | None
+    """The ``Closed`` event once the phase is ``CLOSED``."""
+
+    latency: float | None
+    """Seconds of the last round trip of a ping of ours; ``None`` before the first."""
+
+    _request_reader: RequestReader | None
+    _response_reader: ResponseReader | None
+
+    def __init__(
+        self,
+        role: Role,
+        config: Config | None = None,
+        *,
+        now: float,
+        target: Uri | str | None = None,
+        headers: HeadersLike = (),
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """Begin at the opening handshake; a client's request is queued at once.
+
+        ``target`` (client only, required there) is the address; ``headers`` are further request
+        header fields. ``random`` gives that many random bytes; it must be a cryptographic source
+        (RFC 6455 section 10.3). Raises ``LocalProtocolError`` for a bad address or header.
+        """
+        self._prepare(role, config if config is not None else Config(), now, random)
+        if role is Role.SERVER:
+            if target is not None:
+                raise LocalProtocolError("a server takes no target: it learns it from the request")
+            self._request_reader = RequestReader(self.config)
+        else:
+            if target is None:
+                raise LocalProtocolError("a client needs a target: an address such as ws://host/")
+            uri = parse_uri(target) if isinstance(target, str) else target
+            head = handshake.build_request(
+                uri, self.config, handshake.new_key(random), headers
+            )
+            self._sent_head: RequestHead = head
+            self._response_reader = ResponseReader(self.config)
+            self._write(write_request(head))
+        if self.config.open_timeout is not None:
+            self._timers.start(Timer.OPEN, now + self.config.open_timeout)
+
+    @classmethod
+    def after_handshake(
+        cls,
+        role: Role,
+        config: Config,
+        agreement: Agreement,
+        *,
+        now: float,
+        codecs: Sequence[Codec] = (),
+        data: Buffer = b"",
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> "Connection":
+        """An open connection whose handshake somebody else did (HTTP/2, another HTTP server).
+
+        ``codecs`` are those of ``agreement.extensions``, in that order; ``data`` is what came
+        behind the handshake. Look at the outputs next, as after any input.
+        """
+        if len(codecs) != len(agreement.extensions):
+            raise LocalProtocolError(
+                f"expected a codec for each of {len(agreement.extensions)} extensions, "
+                f"got {len(codecs)}"
+            )
+        self = cls.__new__(cls)
+        self._prepare(role, config, now, random)
+        pairs = [(codec, item.rsv) for codec, item in zip(codecs, agreement.extensions, strict=True)]
+        self._open(Input.RESPONSE, agreement, pairs, Response(101), now)
+        self._feed(bytes(data))
+        return self
+
+    def _prepare(
+        self, role: Role, config: Config, now: float, random: Callable[[int], bytes]
+    ) -> None:
+        self.role = role
+        self.config = config
+        self.phase = Phase.OPENING
+        self.agreement = None
+        self.transport = Transport.OPEN
+        self.closed = None
+        self.latency = None
+        self._random = random
+        self._timers = Timers()
+        self._events: list[Event] = []
+        self._out: list[bytes] = []
+        self._out_size = 0
+        self._blocked = 0  # bytes that the transport holds, as it told
+        self._taken = 0  # bytes that the transport passed on, as of its last word
+        self._given = 0  # bytes ever given to the transport
+        self._late_pong: bytes | None = None  # the newest pong owed while output is over the mark
+        self._now = now  # the latest time heard of
+        self._last_received = now
+        self._last_ping = now
+        self._last_miss = -math.inf
+        self._pong_since = now  # when the ping was sent that the PONG timer judges
+        self._misses = 0
+        self._slept = False  # a liveness deadline was looked at late, and put off once
+        self._reading = True
+        self._pings: dict[bytes, float] = {}  # ours, unanswered: payload -> when it was sent
+        self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
+        self._frame_began = math.inf
+        self._eof = False
+        self._room = self.config.read_high_water  # what events may still be queued before a look
+        self._ends: list[_Ending] = []  # what will end the connection when all before it is done
+        self._error: Exception | None = None
+        self._sent: Close | None = None
+        self._received: Close | None = None
+        self._sending = 0  # the opcode of our unfinished message, or 0
+        self._send_checked = b""  # its trailing bytes that are half a character (text as bytes)
+        self._codecs: tuple[tuple[Codec, int], ...] = ()
+        self._request: Request | HttpRequest | None = None
+        self._early = b""  # what came behind the request
+        self._decoder: FrameDecoder | None = None
+        self._messages: MessageReader | None = None
+        self._request_reader = None
+        self._response_reader = None
+
+    # ------------------------------------------------------------------ from the network and the clock
+
+    def receive_data(self, data: Buffer, now: float) -> None:
+        """Take bytes from the peer, cut anywhere.
+
+        Frames are read until events worth ``read_high_water`` wait; what is left is read by the
+        next ``events()``. Bytes that come when nothing counts any more are dropped. Raises
+        ``LocalProtocolError`` after ``receive_eof``: the caller's mistake.
+        """
+        if self._eof:
+            raise LocalProtocolError("receive_data() after receive_eof(): the stream has ended")
+        self._now = now
+        self._last_received = now
+        phase = self.phase
+        if phase is Phase.OPEN or phase is Phase.CLOSE_SENT:
+            self._feed(data if type(data) is bytes else bytes(data))
+        elif phase is Phase.OPENING:
+            self._receive_head(bytes(data), now)
+        elif phase is Phase.DECIDING:
+            self._receive_early(bytes(data), now)
+
+    def receive_eof(self, now: float) -> None:
+        """Take the end of the peer's direction of the stream. Idempotent."""
+        if self._eof:
+            return
+        self._eof = True
+        self._now = now
+        if self.phase is Phase.OPENING:
+            self._eof_in_head(now)
+        elif self.phase is Phase.OPEN:
+            self._latch(Input.EOF, None)
+        elif self.phase is Phase.CLOSE_SENT and self._decoder is not None and self._decoder.pending:
+            self._ends.append((Input.EOF, None))  # the peer's Close may be among what is unread
+        else:
+            self._step(Input.EOF, now)
+
+    def lost(self, error: Exception | None, now: float) -> None:
+        """Take that the stream is gone both ways: a reset, a broken pipe, a TLS failure.
+
+        Idempotent. What was received before is still given by ``events()``. ``error`` is shown as
+        ``Closed.error``.
+        """
+        self._eof = True
+        self._now = now
+        if self.phase is Phase.CLOSED:
+            return
+        if self._both_closed:
+            # After both Close frames a reset takes nothing away from anybody.
+            error = None
+        self._apply_ends(now)
+        self._finish_with(Input.LOST, error, now)
+
+    def handle_timeout(self, now: float) -> None:
+        """Take that it is ``now``. Calls that come early do nothing, and so do repeated ones."""
+        self._now = now
+        timers = self._timers
+        while now >= timers.next:
+            at = timers.next
+            self._expire(timers.pop(), at, now)
+
+    # ------------------------------------------------------------------ from the transport
+
+    def write_blocked(self, pending: int, now: float) -> None:
+        """Take that the transport still holds ``pending`` bytes that the peer has not taken.
+
+        Call it when that is more than nothing after a write, when it changes, and with 0 when the
+        transport has caught up. The send timeout runs while bytes wait and none is taken. Who never
+        calls it has no send timeout.
+        """
+        self._now = now
+        taken = self._given - pending
+        progress = taken > self._taken
+        self._taken = taken
+        self._blocked = pending
+        if not pending:
+            self._timers.stop(Timer.SEND)
+        elif self.config.send_timeout is not None and self.phase is not Phase.CLOSED:
+            if progress or not self._timers.is_set(Timer.SEND):
+                self._timers.start(Timer.SEND, now + self.config.send_timeout)
+
+    def set_reading(self, reading: bool, now: float) -> None:
+        """Take that the caller stopped reading the stream on purpose, or goes on.
+
+        While it does not read, the peer's silence is our own doing, and no deadline blames it.
+        """
+        self._now = now
+        if reading and not self._reading:
+            self._last_received = now
+            if self._frame_began < math.inf:
+                self._frame_began = now
+        self._reading = reading
+
+    # ------------------------------------------------------------------ from the application
+
+    def configure(self, config: Config, now: float) -> None:
+        """Server, while deciding: from here on ``config`` counts.
+
+        For servers that learn from the ``Request`` which settings serve it. The origin rule of the
+        new settings is applied: if it refuses, the 403 is queued and the phase is ``DRAINING``.
+        """
+        self._now = now
+        if self.phase is not Phase.DECIDING or self._request is None:
+            raise self._illegal("configure()", "while a request waits for its answer")
+        self.config = config
+        if isinstance(self._request, Request):
+            try:
+                handshake.check_origin(self._request, config)
+            except Refusal as refusal:
+                self._reject(refusal.response(), now)
+
+    def accept(
+        self, now: float, *, subprotocol: str | None = "", headers: HeadersLike = ()
+    ) -> None:
+        """Server, once: answer the ``Request`` with a 101.
+
+        ``subprotocol`` must be one that the client offered; ``None`` chooses none, and if it is not
+        given the first of ``Config.subprotocols`` that was offered is taken. ``headers`` are further
+        response header fields.
+        """
+        self._now = now
+        if self.phase is not Phase.DECIDING:
+            raise self._illegal("accept()", "while a request waits for its answer")
+        request = self._request
+        if not isinstance(request, Request):
+            raise LocalProtocolError(
+                "accept() of a plain HTTP request: it asked for no WebSocket; answer it with reject()"
+            )
+        if subprotocol == "":
+            subprotocol = handshake.choose_subprotocol(request, self.config)
+        response, agreement, agreed = handshake.answer_request(
+            request, self.config, subprotocol, headers
+        )
+        self._write(handshake.interim_response(request))
+        self._write(write_response(response))
+        codecs = [
+            (item.codec(self.role), extension.rsv)
+            for item, extension in zip(agreed, agreement.extensions, strict=True)
+        ]
+        self._open(Input.ACCEPT, agreement, codecs, response, now)
+        early, self._early = self._early, b""
+        self._feed(early)
+
+    def reject(self, response: Response, now: float) -> None:
+        """Server, once: answer with ``response`` and end the connection.
+
+        ``Connection: close`` and ``Content-Length`` are set here. The status must be final and must
+        not mean success, except for an ``HttpRequest``, where any final status will do.
+        """
+        self._now = now
+        if self.phase is not Phase.DECIDING:
+            raise self._illegal("reject()", "while a request waits for its answer")
+        handshake.check_rejection(response, plain=isinstance(self._request, HttpRequest))
+        self._reject(response, now)
+
+    def send_text(
+        self, text: str | Buffer, *, final: bool = True, compress: bool | None = None
+    ) -> None:
+        """Queue a text message, or with ``final=False`` the first or a further part of one.
+
+        Bytes must be UTF-8. ``compress`` asks an extension to compress this message or not; it
+        counts at the first part. A message longer than ``max_frame_size`` goes out in fragments.
+        """
+        if isinstance(text, str):
+            try:
+                data = text.encode()
+            except UnicodeEncodeError as error:
+                raise LocalProtocolError(
+                    f"expected text that UTF-8 can encode, got {text[error.start]!a} at position "
+                    f"{error.start} (RFC 6455 5.6)"
+                ) from None
+            if self._send_checked:
+                raise LocalProtocolError("the part before this one ended inside a character")
+            self._send(_TEXT, data, final, compress)
+            return
+        data = _snapshot(text, "send_text()", "str, bytes, bytearray or a memoryview of bytes")
+        rest = self._check_text(data, final)
+        self._send(_TEXT, data, final, compress)
+        self._send_checked = rest
+
+    def send_binary(
+        self, data: Buffer, *, final: bool = True, compress: bool | None = None
+    ) -> None:
+        """Queue a binary message, or a part of one. As ``send_text``."""
+        payload = _snapshot(data, "send_binary()", "bytes, bytearray or a memoryview of bytes")
+        self._send(_BINARY, payload, final, compress)
+
+    def ping(self, payload: Buffer | None, now: float) -> bytes:
+        """Queue a ping; returns the payload that identifies it (``None``: a random one).
+
+        Its pong comes as ``Pong`` with ``rtt``. At most 125 bytes (RFC 6455 section 5.5).
+        """
+        data = self._random(8) if payload is None else _control_payload(payload, "ping()")
+        if self.phase is not Phase.OPEN:
+            raise self._illegal("ping()", "while the connection is open")
+        self._now = now
+        self._queue_ping(data, now)
+        return data
+
+    def pong(self, payload: Buffer = b"") -> None:
+        """Queue a pong that nobody asked for (RFC 6455 section 5.5.3)."""
+        data = _control_payload(payload, "pong()")
+        if self.phase is not Phase.OPEN:
+            raise self._illegal("pong()", "while the connection is open")
+        self._frame(_FIN | _PONG, data)
+
+    def close(self, code: int | None = None, reason: str = "", *, now: float) -> None:
+        """Start the closing handshake; before the connection is open, give it up.
+
+        ``code`` ``None`` sends a Close without a code, which the peer reads as 1005. Raises
+        ``LocalProtocolError`` for a code that must not be sent or a reason over 123 bytes.
+        Idempotent: once closing or closed it does nothing.
+        """
+        if code is None and reason:
+            raise LocalProtocolError("close() with a reason needs a code (RFC 6455 5.5.1)")
+        if code is not None:
+            _check_type(code, int, "a close code")
+            if not is_usable_close_code(code):
+                raise LocalProtocolError(
+                    f"expected a close code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, "
+                    f"got {code} (RFC 6455 7.4)"
+                )
+        _check_type(reason, str, "a close reason")
+        try:
+            size = len(reason.encode())
+        except UnicodeEncodeError:
+            raise LocalProtocolError("expected a close reason that UTF-8 can encode") from None
+        if size > 123:
+            raise LocalProtocolError(
+                f"expected a close reason of at most 123 bytes in UTF-8, got {size} (RFC 6455 5.5)"
+            )
+        self._now = now
+        self._step(
+            Input.SEND_CLOSE,
+            now,
+            Close(int(CloseCode.NO_STATUS_RECEIVED) if code is None else int(code), reason),
+        )
+        # Nothing can be said any more, so what waited for the application waits no longer.
+        self._apply_ends(now)
+
+    def fail(self, error: Exception, now: float) -> None:
+        """End the connection because of ``error``, which becomes ``Closed.error``.
+
+        The Close carries ``error.close_code`` (a ``HookError`` or any other error: 1011 with a
+        fixed reason, so that nothing inside is told to the peer). Like a violation it is applied by
+        the first ``events()`` that has nothing else to give.
+        """
+        self._now = now
+        if self.phase is Phase.OPEN:
+            self._latch(Input.FAULT, error, first=True)
+        elif self.phase in (Phase.OPENING, Phase.DECIDING):
+            self._finish_with(Input.LATE, error, now)
+        else:
+            if self._error is None and self.phase is not Phase.CLOSED:
+                self._error = error
+            self._step(Input.FAULT, now)
+
+    def abort(self, now: float) -> None:
+        """Give the connection up at once: no closing handshake, what is queued is dropped."""
+        self._now = now
+        self._step(Input.LATE, now)
+
+    # ------------------------------------------------------------------ outputs
+
+    def events(self) -> list[Event]:
+        """Drain what has happened, in order. Look again until it is empty."""
+        self._room = self.config.read_high_water
+        if not self._events:
+            if self._decoder is not None:
+                self._read_frames()
+            if not self._events and self._ends:
+                self._apply_ends(self._now)
+        events = self._events
+        self._events = []
+        return events
+
+    def data_to_send(self) -> list[bytes]:
+        """Drain the bytes to write, in order. Joining them is the caller's choice."""
+        if self._late_pong is not None and self._blocked <= self.config.write_high_water:
+            payload, self._late_pong = self._late_pong, None
+            self._frame(_FIN | _PONG, payload)
+        out = self._out
+        if not out:
+            return []
+        self._out = []
+        self._given += self._out_size
+        self._out_size = 0
+        return out
+
+    @property
+    def bytes_to_send(self) -> int:
+        """How many bytes ``data_to_send`` would give."""
+        return self._out_size
+
+    @property
+    def has_output(self) -> bool:
+        """Whether ``data_to_send`` would give anything."""
+        return bool(self._out) or (
+            self._late_pong is not None and self._blocked <= self.config.write_high_water
+        )
+
+    @property
+    def below_mark(self) -> bool:
+        """Whether what waits for the peer, here and in the transport, is within
+        ``Config.write_high_water``."""
+        return self._out_size + self._blocked <= self.config.write_high_water
+
+    @property
+    def early_bytes(self) -> int:
+        """Server: bytes that came behind the request before it was answered."""
+        return len(self._early)
+
+    def next_deadline(self) -> float | None:
+        """When to call ``handle_timeout`` at the latest; ``None`` if nothing is waited for.
+
+        Any input or command may change it.
+        """
+        at = self._timers.next
+        return None if at == math.inf else at
+
+    @property
+    def ending(self) -> bool:
+        """Whether an ending is latched, to be applied when all before it is done."""
+        return bool(self._ends)
+
+    @property
+    def error(self) -> Exception | None:
+        """What ends or ended the connection, other than the closing handshake; also if latched."""
+        if self._error is None:
+            for _, detail in self._ends:
+                if isinstance(detail, Exception):
+                    return detail
+        return self._error
+
+    @property
+    def close_sent(self) -> Close | None:
+        """The Close we sent, or ``None``."""
+        return self._sent
+
+    @property
+    def close_received(self) -> Close | None:
+        """The Close the peer sent, or ``None``."""
+        return self._received
+
+    @property
+    def request(self) -> Request | HttpRequest | None:
+        """Server: the request, once it came."""
+        return self._request
+
+    @property
+    def sending(self) -> OpCode | None:
+        """The type of our own unfinished message (sent with ``final=False``), or ``None``."""
+        return OpCode(self._sending) if self._sending else None
+
+    @property
+    def partial_message(self) -> tuple[OpCode, bytes] | None:
+        """Type and bytes so far of the incoming message in progress, or ``None``."""
+        if self._decoder is None or self._messages is None or not self._decoder.in_message:
+            return None
+        return OpCode(self._decoder.opcode), self._messages.partial or b""
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.role.value} {self.phase.value}>"
+
+    # ------------------------------------------------------------------ the lifecycle
+
+    def _step(self, what: Input, now: float, detail: Close | None = None) -> None:
+        """Move by the table and carry out the actions."""
+        self.phase, actions = TABLE[self.phase, what]
+        for action in actions:
+            if action is Action.WRITE_CLOSE:
+                self._write_close(detail)
+            elif action is Action.STOP_HEARTBEAT:
+                self._timers.stop(Timer.PING, Timer.PONG, Timer.RECEIVE, Timer.HOOKS)
+            elif action is Action.AWAIT_PEER:
+                self._timers.stop(Timer.OPEN)
+                if self.config.close_timeout is not None:
+                    self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
+            elif action is Action.END_WRITING:
+                if self.role is Role.SERVER:
+                    self._want(Transport.SHUT_WRITE)
+            elif action is Action.START:
+                self._start(now)
+            elif action is Action.CLOSE:
+                self._want(Transport.CLOSE)
+            elif action is Action.ABORT:
+                self._want(Transport.ABORT)
+                self._out.clear()
+                self._out_size = 0
+                self._late_pong = None
+            else:
+                self._finish()
+
+    def _want(self, transport: Transport) -> None:
+        self.transport = max(self.transport, transport)
+
+    def _start(self, now: float) -> None:
+        self._timers.stop(Timer.OPEN)
+        if self.config.ping_interval:
+            self._last_ping = now
+            self._timers.start(Timer.PING, now + self.config.ping_interval)
+        if self.config.receive_timeout is not None:
+            self._timers.start(Timer.RECEIVE, now + self.config.receive_timeout)
+
+    def _finish(self) -> None:
+        received = self._received
+        self.closed = Closed(
+            code=received.code if received is not None else int(CloseCode.ABNORMAL_CLOSURE),
+            reason=received.reason if received is not None else "",
+            clean=self._both_closed and self._error is None,
+            sent=self._sent,
+            received=received,
+            error=self._error,
+        )
+        self._events.append(self.closed)
+        self._timers.stop_all()
+        self._ends.clear()
+        # Nothing is read any more: let go of what a peer may have made large.
+        self._decoder = self._messages = None
+        self._request_reader = self._response_reader = None
+        self._early = b""
+        self._codecs = ()
+        self._pings.clear()
+
+    def _finish_with(self, what: Input, error: Exception | None, now: float) -> None:
+        if self._error is None:
+            self._error = error
+        self._step(what, now)
+
+    @property
+    def _both_closed(self) -> bool:
+        return self._sent is not None and self._received is not None
+
+    # ------------------------------------------------------------------ endings that wait
+
+    def _latch(self, what: Input, detail: Close | Exception | None, *, first: bool = False) -> None:
+        """Remember what ends the connection; in ``CLOSE_SENT``, where nothing can be said, do it."""
+        if what is not Input.EOF:
+            self._decoder = self._messages = None  # nothing behind it is read
+        if first:
+            self._ends.insert(0, (what, detail))
+        else:
+            self._ends.append((what, detail))
+        if self.phase is not Phase.OPEN:
+            self._apply_ends(self._now)
+        elif len(self._ends) == 1:
+            self._timers.stop(Timer.PING, Timer.PONG, Timer.RECEIVE)
+            if self.config.close_timeout is not None:
+                self._timers.start(Timer.HOOKS, self._now + self.config.close_timeout)
+
+    def _apply_ends(self, now: float) -> None:
+        while self._ends:
+            what, detail = self._ends.pop(0)
+            if what is Input.RECV_CLOSE:
+                assert isinstance(detail, Close)
+                self._received = detail
+                self._events.append(detail)
+                self._step(what, now, detail)
+            elif what is Input.FAULT:
+                assert isinstance(detail, Exception)
+                if self._error is None:
+                    self._error = detail
+                self._step(what, now, _close_for(detail))
+            else:
+                self._step(what, now)
+
+    # ------------------------------------------------------------------ the opening handshake
+
+    def _receive_head(self, data: bytes, now: float) -> None:
+        if self._request_reader is not None:
+            self._receive_request(self._request_reader, data, now)
+        elif self._response_reader is not None:
+            try:
+                response = self._response_reader.feed(data)
+            except HandshakeError as error:
+                self._finish_with(Input.FAILED, error, now)
+            else:
+                if response is not None:
+                    self._receive_response(response, self._response_reader.tail, now)
+
+    def _receive_request(self, reader: RequestReader, data: bytes, now: float) -> None:
+        try:
+            head = reader.feed(data)
+            if head is None:
+                return
+            request = handshake.check_request(head, self.config)
+            if isinstance(request, Request):
+                handshake.check_origin(request, self.config)
+        except Refusal as refusal:
+            response = refusal.response()
+            self._error = HandshakeError(refusal.why, response)
+            self._write(write_response(response))
+            self._step(Input.REFUSED, now)
+            self._request_reader = None
+            return
+        self._request_reader = None
+        self._request = request
+        self._step(Input.REQUEST, now)
+        self._events.append(request)
+        self._receive_early(reader.tail, now)
+
+    def _receive_early(self, data: bytes, now: float) -> None:
+        """What came before the 101: a client must wait for it, but what it says is kept, bounded."""
+        self._early += data
+        if len(self._early) > self.config.read_high_water + (256 << 10):
+            self._reject(
+                Refusal(
+                    400, f"expected no data before the 101, got {len(self._early)} bytes"
+                ).response(),
+                now,
+            )
+
+    def _reject(self, response: Response, now: float) -> None:
+        self._error = HandshakeError(
+            f"the request was answered with status {response.status}", response
+        )
+        self._early = b""
+        self._write(write_response(response))
+        self._step(Input.REJECT, now)
+
+    def _receive_response(self, response: Response, tail: bytes, now: float) -> None:
+        if response.status != 101:
+            self._events.append(Refused(response))
+            self._finish_with(
+                Input.FAILED,
+                HandshakeError(
+                    f"expected status 101, the server answered {response.status}", response
+                ),
+                now,
+            )
+            return
+        try:
+            agreement, agreed = handshake.check_response(self._sent_head, response, self.config)
+            codecs = [
+                (item.codec(self.role), extension.rsv)
+                for item, extension in zip(agreed, agreement.extensions, strict=True)
+            ]
+        except HandshakeError as error:
+            self._finish_with(Input.FAILED, error, now)
+            return
+        self._open(Input.RESPONSE, agreement, codecs, response, now)
+        self._feed(tail)
+
+    def _eof_in_head(self, now: float) -> None:
+        error: HandshakeError
+        if self._response_reader is None:
+            error = HandshakeError("the client ended the stream before its request was complete")
+        else:
+            try:
+                response = self._response_reader.eof()
+            except HandshakeError as failure:
+                error = failure
+            else:
+                if response is not None:
+                    # A refusal whose body the end of the stream completes.
+                    self._receive_response(response, b"", now)
+                    return
+                error = HandshakeError("the server ended the stream before its answer was complete")
+        self._finish_with(Input.EOF, error, now)
+
+    def _open(
+        self,
+        what: Input,
+        agreement: Agreement,
+        codecs: Sequence[tuple[Codec, int]],
+        response: Response,
+        now: float,
+    ) -> None:
+        config = self.config
+        rsv = 0
+        for _, bits in codecs:
+            rsv |= bits
+        self._codecs = tuple(codecs)
+        self._decoder = FrameDecoder(
+            self.role is Role.SERVER,
+            rsv,
+            -1 if config.max_frame_size is None else config.max_frame_size,
+            -1 if config.max_message_size is None else config.max_message_size,
+        )
+        self._messages = MessageReader(config, self._codecs)
+        self._response_reader = None
+        self.agreement = agreement
+        self._events.extend(agreement.extensions)
+        self._events.append(Opened(agreement, response))
+        self._step(what, now)
+
+    # ------------------------------------------------------------------ frames in
+
+    def _feed(self, data: bytes) -> None:
+        if self._decoder is not None:
+            self._slept = False
+            self._decoder.feed(data)
+            self._read_frames()
+
+    def _read_frames(self) -> None:
+        """Read frames until events worth ``read_high_water`` wait, or the bytes or the life end."""
+        decoder, messages = self._decoder, self._messages
+        assert decoder is not None and messages is not None
+        events = self._events
+        room = self._room
+        try:
+            while room > 0:
+                if messages.busy:
+                    room -= messages.resume(events, room)
+                    continue
+                # What one piece inflates to is not known before, so a lazy reader takes just one.
+                pieces = decoder.decode(1 if messages.lazy else room)
+                if not pieces:
+                    if decoder.fault is not None:
+                        code, why, rule = decoder.fault
+                        error = PayloadTooBig if code == 1009 else ProtocolError
+                        raise error(why, close_code=code, rule=rule)
+                    if decoder.pending:
+                        continue
+                    break
+                for opcode, data, flags in pieces:
+                    room -= len(data) + _COST
+                    if opcode < _CLOSE:
+                        messages.add(opcode, data, flags, events)
+                    elif opcode == _PING:
+                        events.append(Ping(data))
+                        self._owe_pong(data)
+                    elif opcode == _PONG:
+                        events.append(self._match_pong(data))
+                    else:
+                        self._latch(Input.RECV_CLOSE, _parse_close(data))
+                        return
+        except ProtocolError as error:
+            self._latch(Input.FAULT, error)
+            return
+        finally:
+            self._room = room
+        if not decoder.mid_frame:
+            self._frame_began = math.inf
+        elif decoder.serial != self._frame_serial:
+            self._frame_serial = decoder.serial
+            self._frame_began = self._now
+
+    def _owe_pong(self, payload: bytes) -> None:
+        """Answer a ping; with output over the mark only the newest is answered (RFC 6455 5.5.3)."""
+        if self._out_size + self._blocked > self.config.write_high_water:
+            self._late_pong = payload
+        else:
+            self._frame(_FIN | _PONG, payload)
+
+    def _match_pong(self, payload: bytes) -> Pong:
+        """Pair a pong with our ping; the pings before it count as answered too."""
+        sent = self._pings.get(payload)
+        if sent is None:
+            return Pong(payload, None)
+        for older in list(self._pings):
+            del self._pings[older]
+            if older == payload:
+                break
+        self._misses = 0
+        if not self._pings:
+            self._timers.stop(Timer.PONG)
+        self.latency = self._now - sent
+        return Pong(payload, self.latency)
+
+    # ------------------------------------------------------------------ frames out
+
+    def _send(self, opcode: int, data: bytes, final: bool, compress: bool | None) -> None:
+        if self.phase is not Phase.OPEN:
+            raise self._illegal("a message", "while the connection is open")
+        first = not self._sending
+        if not first and self._sending != opcode:
+            raise LocalProtocolError(
+                f"expected the next part of a {OpCode(self._sending).name} message, "
+                f"got {OpCode(opcode).name} (RFC 6455 5.4)"
+            )
+        rsv = 0
+        for codec, _ in self._codecs:
+            data, bits = codec.encode(opcode, data, first, final, compress)
+            rsv |= bits
+        head = opcode | rsv if first else 0
+        size = self.config.max_frame_size
+        if size is not None and len(data) > size:
+            last = (len(data) - 1) // size * size
+            for start in range(0, last, size):
+                self._frame(head, data[start : start + size])
+                head = 0
+            data = data[last:]
+        self._frame(head | _FIN if final else head, data)
+        self._sending = 0 if final else opcode
+        self._send_checked = b""
+
+    def _check_text(self, data: bytes, final: bool) -> bytes:
+        """Check a part of a text message given as bytes; returns what is half a character."""
+        if not self._send_checked and data.isascii():
+            return b""
+        whole = self._send_checked + data
+        try:
+            _, used = utf_8_decode(whole, "strict", final)
+        except UnicodeDecodeError as error:
+            raise LocalProtocolError(
+                f"expected text in UTF-8, got the byte {whole[error.start]:02x} at position "
+                f"{error.start} (RFC 6455 5.6)"
+            ) from None
+        return whole[used:]
+
+    def _queue_ping(self, payload: bytes, now: float) -> None:
+        self._pings.pop(payload, None)
+        self._pings[payload] = now
+        self._frame(_FIN | _PING, payload)
+
+    def _write_close(self, close: Close | None) -> None:
+        assert close is not None
+        if self._late_pong is not None:
+            payload, self._late_pong = self._late_pong, None
+            self._frame(_FIN | _PONG, payload)
+        body = b""
+        if close.code != CloseCode.NO_STATUS_RECEIVED:
+            body = close.code.to_bytes(2) + close.reason.encode()
+        self._frame(_FIN | _CLOSE, body)
+        self._sent = close
+
+    def _frame(self, first: int, payload: bytes) -> None:
+        if self.role is Role.CLIENT:
+            self._write(encode_frame(first, payload, self._random(4)))
+        elif len(payload) <= _COPY:
+            self._write(encode_frame(first, payload, b""))
+        else:
+            self._write(encode_header(first, len(payload), 0))
+            self._write(payload)
+
+    def _write(self, data: bytes) -> None:
+        if data:
+            self._out.append(data)
+            self._out_size += len(data)
+
+    # ------------------------------------------------------------------ time
+
+    def _expire(self, timer: Timer, at: float, now: float) -> None:
+        config = self.config
+        if timer is Timer.PING:
+            self._heartbeat(now)
+        elif timer is Timer.PONG:
+            self._judge_pong(at, now)
+        elif timer is Timer.RECEIVE:
+            self._judge_silence(at, now)
+        elif timer is Timer.HOOKS:
+            self._apply_ends(now)
+        elif timer is Timer.OPEN:
+            self._give_up(timer, f"no open connection after {config.open_timeout:g} s", now)
+        elif timer is Timer.SEND:
+            self._give_up(
+                timer,
+                f"the peer took none of {self._blocked} bytes in {config.send_timeout:g} s",
+                now,
+            )
+        elif self._both_closed or self._error is not None:
+            self._step(Input.LATE, now)  # the peer left the stream open; there is nothing to blame
+        else:
+            self._give_up(timer, f"no Close from the peer in {config.close_timeout:g} s", now)
+
+    def _give_up(self, timer: Timer, why: str, now: float) -> None:
+        error = PeerTimeout(
+            why, timer=timer.name.lower(), close_code=CloseCode.ABNORMAL_CLOSURE
+        )
+        self._finish_with(Input.LATE, error, now)
+
+    def _heartbeat(self, now: float) -> None:
+        self._last_ping = now
+        self._queue_ping(self._random(8), now)
+        self._timers.start(Timer.PING, now + self._interval())
+        timeout = self.config.pong_timeout
+        if timeout is not None and not self._timers.is_set(Timer.PONG):
+            self._pong_since = now
+            self._timers.start(Timer.PONG, now + timeout)
+
+    def _interval(self) -> float:
+        """Seconds from the last ping to the next: longer after misses, within ``max_backoff``."""
+        interval = self.config.ping_interval or 0.0
+        # The exponent is bounded so that no setting can overflow a float.
+        backoff = interval * 2.0 ** min(self._misses, 60)
+        return max(interval, min(backoff, self.config.max_backoff))
+
+    def _judge_pong(self, at: float, now: float) -> None:
+        """The pong timeout is over: any byte since the ping is life."""
+        timeout = self.config.pong_timeout
+        assert timeout is not None
+        if self._last_received > self._pong_since:
+            self._misses = 0
+            return
+        if not self._reading or self._overslept(at, now):
+            self._timers.start(Timer.PONG, now + timeout)
+            return
+        self._misses = self._misses + 1 if self._last_received <= self._last_miss else 1
+        self._last_miss = now
+        if self._misses >= self.config.max_missed_pongs:
+            self._time_out("pong", f"{self._misses} pings in a row without a sign of life", now)
+        else:
+            self._timers.start(Timer.PING, max(self._last_ping + self._interval(), now))
+
+    def _judge_silence(self, at: float, now: float) -> None:
+        """The receive timeout is over: was it silence, or a frame that takes too long?"""
+        timeout = self.config.receive_timeout
+        assert timeout is not None
+        since = min(self._last_received, self._frame_began)
+        if since + timeout > now:
+            self._timers.start(Timer.RECEIVE, since + timeout)
+        elif not self._reading or self._overslept(at, now):
+            self._timers.start(Timer.RECEIVE, now + timeout)
+        elif self._frame_began <= self._last_received:
+            self._time_out("receive", f"a frame took longer than {timeout:g} s to arrive", now)
+        else:
+            self._time_out("receive", f"no byte from the peer in {timeout:g} s", now)
+
+    def _overslept(self, at: float, now: float) -> bool:
+        """Whether a deadline is looked at so late that we cannot blame the peer; once per silence.
+
+        The process was suspended or its loop blocked: bytes may wait unread.
+        """
+        if now - at <= _LATE or self._slept:
+            return False
+        self._slept = True
+        return True
+
+    def _time_out(self, timer: str, why: str, now: float) -> None:
+        error = PeerTimeout(why, timer=timer, close_code=self.config.timeout_close_code)
+        self._latch(Input.FAULT, error, first=True)
+        self._apply_ends(now)
+
+    # ------------------------------------------------------------------ errors
+
+    def _illegal(self, command: str, expected: str) -> LocalProtocolError | ConnectionClosed:
+        if self.phase in (Phase.CLOSE_SENT, Phase.DRAINING, Phase.CLOSED):
+            word = "closed" if self.phase is Phase.CLOSED else "closing"
+            return ConnectionClosed(f"{command} came too late: the connection is {word}"
+                                    f"{self._why_closed()}", self.closed)
+        return LocalProtocolError(
+            f"{command} in state {self.phase.value}: expected it {expected}"
+        )
+
+    def _why_closed(self) -> str:
+        parts = []
+        if self._received is not None:
+            parts.append(f"the peer sent {_describe(self._received)}")
+        if self._sent is not None:
+            parts.append(f"we sent {_describe(self._sent)}")
+        if self._error is not None:
+            parts.append(str(self._error))
+        return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _describe(close: Close) -> str:
+    return f"{close.code} {close.reason!a}" if close.reason else str(close.code)
+
+
+def _parse_close(body: bytes) -> Close:
+    """Read a Close frame's body (RFC 6455 sections 5.5.1 and 7.4); raises ``ProtocolError``."""
+    if not body:
+        return Close(int(CloseCode.NO_STATUS_RECEIVED))
+    if len(body) == 1:
+        raise ProtocolError(
+            "expected a Close body of two bytes or more, or none, got one", rule="RFC 6455 5.5.1"
+        )
+    code = int.from_bytes(body[:2])
+    if not is_usable_close_code(code):
+        raise ProtocolError(
+            f"expected a close code that may be on the wire, got {code}", rule="RFC 6455 7.4"
+        )
+    try:
+        return Close(code, body[2:].decode())
+    except UnicodeDecodeError:
+        raise ProtocolError(
+            "expected a close reason in UTF-8",
+            close_code=CloseCode.INVALID_PAYLOAD,
+            rule="RFC 6455 8.1",
+        ) from None
+
+
+def _close_for(error: Exception) -> Close:
+    """What we tell the peer about ``error``."""
+    if isinstance(error, ProtocolError):
+        reason = str(error).encode()[:123].decode(errors="ignore")
+        return Close(error.close_code, reason)
+    if isinstance(error, PeerTimeout):
+        return Close(error.close_code, _TIMEOUT_REASON)
+    return Close(int(CloseCode.INTERNAL_ERROR), _HOOK_REASON)
+
+
+def _check_type(value: object, kind: type, what: str) -> None:
+    """A bool is no int here: ``close(True)`` is a mistake."""
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise TypeError(f"expected {what} as {kind.__name__}, got {type(value).__name__}")
+
+
+def _snapshot(data: object, command: str, expected: str) -> bytes:
+    """``data`` as bytes that nobody can change (RFC 6455 section 10.3); ``TypeError`` otherwise."""
+    if type(data) is bytes:
+        return data
+    if isinstance(data, (bytes, bytearray)):
+        return bytes(data)
+    if isinstance(data, memoryview) and data.itemsize == 1 and data.ndim == 1:
+        return bytes(data)
+    kind = type(data).__name__
+    if isinstance(data, memoryview):
+        kind = f"a memoryview of format {data.format!r} with {data.ndim} dimensions"
+    raise TypeError(f"{command}: expected {expected}, got {kind}")
+
+
+def _control_payload(payload: object, command: str) -> bytes:
+    data = _snapshot(payload, command, "bytes, bytearray or a memoryview of bytes")
+    if len(data) > 125:
+        raise LocalProtocolError(
+            f"{command}: expected at most 125 bytes of payload, got {len(data)} (RFC 6455 5.5)"
+        )
+    return data

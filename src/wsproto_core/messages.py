@@ -1,0 +1,190 @@
+"""Pieces to messages: joining, UTF-8, the limit after decoding (RFC 6455 sections 5.4, 5.6, 8.1).
+
+It does not see headers (``framing.py`` has judged them) and sends nothing. UTF-8 is checked while a
+message arrives, also inside a frame, so that bad text fails at the first byte that cannot be right.
+A message in progress is one growing buffer, never a list of pieces: its memory is bounded by its
+bytes, not by how it was cut. Tests: ``tests/core/test_messages.py``.
+"""
+
+import codecs
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+from .config import Config
+from .enums import CloseCode, OpCode
+from .errors import PayloadTooBig, ProtocolError
+from .events import Chunk, Event, Message
+from .extensions.base import Codec
+from .framing import FIRST, LAST
+
+__all__ = ["MessageReader"]
+
+_TEXT: Final = int(OpCode.TEXT)
+_OPCODES: Final = {int(OpCode.TEXT): OpCode.TEXT, int(OpCode.BINARY): OpCode.BINARY}
+_Utf8: Final = codecs.getincrementaldecoder("utf-8")
+_WHOLE: Final = FIRST | LAST
+_COST: Final = 64  # what an event costs beside its payload, as in framing
+
+
+class MessageReader:
+    """Makes ``Message`` or ``Chunk`` events of the pieces of one connection."""
+
+    lazy: bool
+    """Whether ``add`` leaves work for ``resume``: chunks out of an extension, made as needed."""
+
+    def __init__(self, config: Config, codecs: Sequence[tuple[Codec, int]] = ()) -> None:
+        """``codecs``: each with the reserved bits it claims, in the order of the response."""
+        self._codecs = tuple(reversed(codecs))  # undone in reverse (RFC 6455 9.1)
+        self._chunks = config.deliver == "chunks"
+        self._text_as_bytes = config.text_as_bytes
+        self._limit = -1 if config.max_message_size is None else config.max_message_size
+        self.lazy = self._chunks and bool(codecs)
+        self._whole = not codecs and not self._chunks  # what most connections are
+        self._buffer = bytearray()
+        self._size = 0  # bytes of the message in progress, decoded
+        self._utf8 = _Utf8()
+        self._first = True  # the next chunk is the first of its message
+        self._slices: Iterator[tuple[bytes, bool]] | None = None  # what a codec has still to give
+        self._opcode = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether ``resume`` has more to give of the last piece."""
+        return self._slices is not None
+
+    @property
+    def partial(self) -> bytes | None:
+        """What is there of the message in progress; ``None`` outside a message or with chunks."""
+        return bytes(self._buffer) if self._buffer else None
+
+    def add(self, opcode: int, data: bytes, flags: int, out: list[Event]) -> int:
+        """Take one piece of a data message and append to ``out`` what it completes.
+
+        Returns what the events cost (payload, and 64 for each). Raises ``ProtocolError`` for text
+        that is not UTF-8, ``PayloadTooBig`` or ``ExtensionError`` from an extension: all the
+        peer's. While ``busy``, call ``resume`` before the next piece.
+        """
+        if self._whole and flags == _WHOLE:
+            out.append(Message(self._finish(opcode, data), _OPCODES[opcode]))
+            return len(data) + _COST
+        if self._codecs:
+            self._opcode = opcode
+            self._slices = self._decoded(data, flags)
+            return self.resume(out, _COST if self._chunks else -1)
+        return self._take(opcode, data, bool(flags & LAST), out)
+
+    def resume(self, out: list[Event], budget: int) -> int:
+        """Go on with the last piece, for about ``budget`` bytes of events (-1: to its end)."""
+        cost = 0
+        while self._slices is not None and (budget < 0 or cost < budget):
+            try:
+                data, final = next(self._slices)
+            except StopIteration:
+                self._slices = None
+            else:
+                cost += self._take(self._opcode, data, final, out)
+        return cost
+
+    def _take(self, opcode: int, data: bytes, final: bool, out: list[Event]) -> int:
+        """One decoded slice of the message in progress."""
+        self._size += len(data)
+        if self._limit >= 0 and self._size > self._limit:
+            raise PayloadTooBig(
+                f"message of {self._size} bytes or more is over the limit of {self._limit}"
+            )
+        if self._chunks:
+            return self._take_chunk(opcode, data, final, out)
+        if final and not self._buffer:
+            # It came in one slice after all.
+            self._size = 0
+            out.append(Message(self._finish(opcode, data), _OPCODES[opcode]))
+            return len(data) + _COST
+        if opcode == _TEXT:
+            self._check_text(data, final)
+        self._buffer += data
+        if not final:
+            return 0
+        whole = self._buffer
+        self._buffer = bytearray()
+        self._size = 0
+        value: str | bytes
+        if opcode == _TEXT and not self._text_as_bytes:
+            value = whole.decode()
+        else:
+            value = bytes(whole)
+        out.append(Message(value, _OPCODES[opcode]))
+        return len(whole) + _COST
+
+    def _take_chunk(self, opcode: int, data: bytes, final: bool, out: list[Event]) -> int:
+        value: str | bytes = data
+        if opcode == _TEXT:
+            text = self._check_text(data, final)
+            if not self._text_as_bytes:
+                value = text
+        first = self._first
+        self._first = final
+        if final:
+            self._size = 0
+        elif not value:
+            # Nothing to show yet: half a character, or an empty slice.
+            self._first = first
+            return 0
+        out.append(Chunk(value, _OPCODES[opcode], first, final))
+        return len(data) + _COST
+
+    def _finish(self, opcode: int, data: bytes) -> str | bytes:
+        """The value of a message that came in one slice."""
+        if opcode != _TEXT:
+            return data
+        try:
+            if not self._text_as_bytes:
+                return data.decode()
+            if not data.isascii():
+                data.decode()
+        except UnicodeDecodeError as error:
+            raise _bad_text(error) from None
+        return data
+
+    def _check_text(self, data: bytes, final: bool) -> str:
+        try:
+            return self._utf8.decode(data, final)
+        except UnicodeDecodeError as error:
+            raise _bad_text(error) from None
+
+    def _decoded(self, data: bytes, flags: int) -> Iterator[tuple[bytes, bool]]:
+        """The slices of a piece after all codecs, each with whether it ends the message.
+
+        The last slice of a last piece must be known as such, so one slice is held back; it is
+        bounded, as is all that a codec gives at once.
+        """
+        last = bool(flags & LAST)
+        slices: Iterable[bytes] = (data,)
+        for codec, rsv in self._codecs:
+            slices = self._through(codec, rsv & flags, slices, bool(flags & FIRST), last)
+        held: bytes | None = None
+        for item in slices:
+            if held is not None:
+                yield held, False
+            held = item
+        if held is not None or last:
+            yield held or b"", last
+
+    def _through(
+        self, codec: Codec, rsv: int, slices: Iterable[bytes], first: bool, last: bool
+    ) -> Iterator[bytes]:
+        held: bytes | None = None
+        for item in slices:
+            if held is not None:
+                yield from codec.decode(held, rsv, first, False, self._limit)
+                first = False
+            held = item
+        yield from codec.decode(held or b"", rsv, first, last, self._limit)
+
+
+def _bad_text(error: UnicodeDecodeError) -> ProtocolError:
+    wrong = error.object[error.start : error.start + 4]
+    return ProtocolError(
+        f"expected text in UTF-8, got the bytes {wrong.hex(' ')}: {error.reason}",
+        close_code=CloseCode.INVALID_PAYLOAD,
+        rule="RFC 6455 8.1",
+    )

@@ -1,0 +1,804 @@
+"""``Session``: what a view must do next, as data. It decides and never performs.
+
+A ``Connection`` knows the protocol; a ``Session`` knows hooks: which runs next, which may overlap,
+what a failing one means, when to stop reading, when ``send`` may return, which ping was answered.
+It holds the queue of events and the accounts, and calls nothing. A driver (a binding) reports what
+happened and reads levels: looking twice or late is harmless. It must not know how hooks are run,
+how one waits, or what a socket is.
+
+Order is a rule here. The hooks of the handshake, ``on_open``, ``on_error`` and ``on_close`` run
+alone; up to ``Config.concurrent_hooks`` message hooks overlap, started in order; ``on_close`` comes
+after all of them. An ending that the connection has latched (see ``connection.py``) is applied when
+everything before it was handled.
+
+Tests: ``tests/core/test_session.py``.
+"""
+
+import logging
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum, unique
+from typing import Any, Final, TypeAlias
+
+from .config import Config
+from .connection import Buffer, Connection
+from .enums import CloseCode, OpCode, Phase, Transport
+from .errors import ConnectionClosed, HookError, LocalProtocolError, PeerTimeout, ProtocolError
+from .events import Chunk, Close, Closed, Event, HttpRequest, Message, Opened, Ping, Pong, Request
+from .frames import Frame
+from .headers import Headers, HeadersLike, Response
+
+__all__ = ["Accept", "Call", "CallKind", "Hook", "Hooks", "Session", "Target"]
+
+logger = logging.getLogger("wsproto_core")
+
+Hook: TypeAlias = Callable[..., Any]
+
+_COST: Final = 64  # what a queued event costs beside its payload (a count of bytes, as in framing)
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """A value for ``on_request``: take the request, with these particulars."""
+
+    subprotocol: str | None = ""
+    """One that the client offered; ``None`` for none; empty: the first of ``SUBPROTOCOLS`` that was
+    offered."""
+
+    headers: HeadersLike = ()
+    """Further header fields of the 101, such as ``Set-Cookie``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hooks:
+    """The hooks of one view, bound; ``None`` where the view has none. Read once per connection."""
+
+    on_request: Hook | None = None
+    """``(event)``: judge the ``Request``; gives ``None`` or ``Accept``, or a ``Response``."""
+
+    on_open: Hook | None = None
+    """``()``."""
+
+    on_text: Hook | None = None
+    """``(str)``: a text message; before ``on_message``."""
+
+    on_binary: Hook | None = None
+    """``(bytes)``: a binary message; before ``on_message``."""
+
+    on_message: Hook | None = None
+    """``(bytes, OpCode)``: any message that the two above do not take."""
+
+    on_chunk: Hook | None = None
+    """``(data, OpCode, final)``: a part of a message."""
+
+    on_ping: Hook | None = None
+    """``(payload)``."""
+
+    on_pong: Hook | None = None
+    """``(payload, latency or None)``."""
+
+    on_error: Hook | None = None
+    """``(exception)``."""
+
+    on_close: Hook | None = None
+    """``(Frame or None)``: the peer's Close."""
+
+    run: Hook | None = None
+    """``()``: a view that lives by its own code instead of by hooks. It is started when the request
+    is there (client: at once), beside the hooks, and answers the request itself."""
+
+    @property
+    def takes_messages(self) -> bool:
+        """Whether messages go to hooks; else they wait for ``take_message``."""
+        return (
+            self.on_text is not None
+            or self.on_binary is not None
+            or self.on_message is not None
+            or self.on_chunk is not None
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What serves a request: the outcome of routing."""
+
+    hooks: Hooks
+    config: Config
+
+
+@unique
+class CallKind(IntEnum):
+    """Which hook a ``Call`` runs."""
+
+    GATE = 0
+    REQUEST = 1
+    OPEN = 2
+    MESSAGE = 3
+    ERROR = 4
+    CLOSE = 5
+    RUN = 6
+
+
+class Call:
+    """One hook to run, given out by ``next_call`` and handed back with its outcome."""
+
+    __slots__ = ("arguments", "cost", "hook", "kind")
+
+    def __init__(self, kind: CallKind, hook: Hook, arguments: tuple[Any, ...], cost: int) -> None:
+        self.kind = kind
+        self.hook = hook
+        self.arguments = arguments
+        self.cost = cost
+
+    def __repr__(self) -> str:
+        return f"<Call {self.kind.name} {getattr(self.hook, '__qualname__', self.hook)}>"
+
+
+class _Trouble:
+    """In the queue: ``on_error`` is to be told."""
+
+    __slots__ = ("error",)
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
+class _Start:
+    """In the queue: ``Hooks.run`` is to be started."""
+
+    __slots__ = ()
+
+
+_Item: TypeAlias = Event | _Trouble | _Start
+
+_NO_HOOKS: Final = Hooks()
+
+
+class Session:
+    """The life of one view over one connection.
+
+    The driver reports: ``received``, ``eof``, ``lost``, ``tick``, ``write_blocked``, and for each
+    call ``call_returned`` or ``call_failed``. Then it reads ``transport``, ``wants_read``,
+    ``next_deadline``, ``take_output``, ``next_call``, ``take_cancel`` and ``is_finished``, in any
+    order and as often as it likes. The view commands and waits for a predicate.
+    """
+
+    connection: Connection
+    """The protocol below; ``phase``, ``agreement``, ``closed`` and the like are read there."""
+
+    hooks: Hooks
+    """Who is told; on a server from routing on."""
+
+    opened: bool
+    """Whether ``on_open`` was entered (or would have been, were there one)."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        hooks: Hooks | None = None,
+        *,
+        gate: Hook | None = None,
+        route: Callable[[Request | HttpRequest], Target | Response] | None = None,
+    ) -> None:
+        """``hooks``: of a client, or of a server with one view. ``gate``: a server's ``(event)``
+        hook before routing, for plain HTTP too; gives ``None`` or ``Accept`` to go on, or a
+        ``Response``. ``route``: says which view serves a request, or the refusal; it does no I/O
+        and may make the view."""
+        self.connection = connection
+        self.hooks = hooks if hooks is not None else _NO_HOOKS
+        self.opened = False
+        self._gate = gate
+        self._route = route
+        self._queue: deque[_Item] = deque()
+        self._cost = 0  # of the queue and of running message hooks
+        self._running = 0  # message hooks
+        self._alone = False  # a hook that runs alone is running
+        self._wants_read = True
+        self._failed = False  # a hook failed: no further message is handed out
+        self._told: Exception | None = None  # the error that on_error knows
+        self._closing = 0  # callers that wait in close()
+        self._reader = False  # somebody waits in take_message
+        self._reads = False  # somebody ever did
+        self._in_hand = False  # a message was taken, and its reader did not come back yet
+        self._wants_control = False  # read_frame is used: control frames are given to the reader
+        self._awaited: dict[bytes, float] = {}  # pings somebody waits for: when they were sent
+        self._rtts: dict[bytes, float] = {}
+        self._overdue = math.inf  # when running hooks are given up after the end
+        self._given_up = False
+        self._cancel = False
+        self._choice = Accept()
+        if self.hooks.run is not None:
+            self._queue.append(_Start())
+
+    # ------------------------------------------------------------------ the driver reports
+
+    def received(self, data: Buffer, now: float) -> None:
+        """Bytes came from the peer."""
+        self.connection.receive_data(data, now)
+        self._look(now)
+
+    def eof(self, now: float) -> None:
+        """The peer ended its direction of the stream."""
+        self.connection.receive_eof(now)
+        self._look(now)
+
+    def lost(self, error: Exception | None, now: float) -> None:
+        """The stream is gone both ways; ``error`` says why, if it is known."""
+        self.connection.lost(error, now)
+        self._look(now)
+
+    def tick(self, now: float) -> None:
+        """It is ``now``. Early and repeated calls do nothing."""
+        self.connection.handle_timeout(now)
+        if now >= self._overdue:
+            self._give_up_hooks(now)
+        self._look(now)
+
+    def write_blocked(self, pending: int, now: float) -> None:
+        """The transport holds ``pending`` bytes that the peer has not taken; 0 when it caught up."""
+        self.connection.write_blocked(pending, now)
+
+    def call_returned(self, call: Call, value: object, now: float) -> None:
+        """A hook returned; ``value`` counts for those of the handshake."""
+        kind = call.kind
+        if kind is CallKind.MESSAGE:
+            self._running -= 1
+            self._cost -= call.cost
+        elif kind is CallKind.RUN:
+            self._run_ended(now)
+        elif self._given_up and kind is not CallKind.CLOSE:
+            pass  # it came back after all; nobody waits for it any more
+        else:
+            self._alone = False
+            if kind is CallKind.GATE or kind is CallKind.REQUEST:
+                self._answer(kind, value, now)
+            elif kind is CallKind.CLOSE:
+                self._overdue = math.inf
+        self._look(now)
+
+    def call_failed(self, call: Call, error: BaseException, now: float) -> None:
+        """A hook raised. Logged with its traceback; the peer learns only that it failed.
+
+        An ``error`` that is no ``Exception`` (a cancellation) is not logged.
+        """
+        kind = call.kind
+        if kind is CallKind.MESSAGE:
+            self._running -= 1
+            self._cost -= call.cost
+        elif kind is not CallKind.RUN and (kind is CallKind.CLOSE or not self._given_up):
+            self._alone = False
+        lost_race = isinstance(error, ConnectionClosed) and self.connection.phase is not Phase.OPEN
+        if isinstance(error, Exception) and not lost_race:
+            logger.error(
+                "exception in %s", getattr(call.hook, "__qualname__", call.hook), exc_info=error
+            )
+        if kind is CallKind.CLOSE:
+            self._overdue = math.inf
+        elif kind is not CallKind.ERROR and not lost_race:
+            self._fail(error, now)
+        self._look(now)
+
+    # ------------------------------------------------------------------ the driver reads
+
+    @property
+    def transport(self) -> Transport:
+        """What is wanted of the stream."""
+        return self.connection.transport
+
+    @property
+    def wants_read(self) -> bool:
+        """Whether to read from the stream: false while too much waits for the application."""
+        return self._wants_read
+
+    def next_deadline(self) -> float | None:
+        """When to call ``tick`` at the latest; ``None`` if nothing is waited for."""
+        at = self.connection.next_deadline()
+        if self._overdue == math.inf:
+            return at
+        return self._overdue if at is None else min(at, self._overdue)
+
+    def has_output(self) -> bool:
+        """Whether ``take_output`` would give anything."""
+        return self.connection.has_output
+
+    def take_output(self) -> list[bytes]:
+        """What to write, in order. From here on the bytes are the driver's to deliver."""
+        return self.connection.data_to_send()
+
+    def has_call(self) -> bool:
+        """Whether ``next_call`` would give one."""
+        queue = self._queue
+        if not queue or self._alone:
+            return False
+        item = queue[0]
+        kind = type(item)
+        if kind is Message or kind is Chunk or kind is Ping or kind is Pong:
+            if self._reader or not self._has_hook(item):
+                return False
+            limit = 1 if kind is Chunk else self.connection.config.concurrent_hooks
+            return self._running < limit
+        return kind is _Start or self._running == 0 or self._given_up
+
+    def next_call(self) -> Call | None:
+        """The next hook to run, or ``None`` while none may start."""
+        if not self.has_call():
+            return None
+        hooks = self.hooks
+        item = self._queue.popleft()
+        if type(item) is Message:
+            cost = len(item.data) + _COST
+            self._running += 1
+            opcode = item.opcode
+            if opcode is OpCode.TEXT:
+                if hooks.on_text is not None:
+                    return Call(CallKind.MESSAGE, hooks.on_text, (item.data,), cost)
+            elif hooks.on_binary is not None:
+                return Call(CallKind.MESSAGE, hooks.on_binary, (item.data,), cost)
+            assert hooks.on_message is not None
+            data = item.data if isinstance(item.data, bytes) else item.data.encode()
+            return Call(CallKind.MESSAGE, hooks.on_message, (data, opcode), cost)
+        return self._rare_call(item)
+
+    def is_finished(self) -> bool:
+        """Whether the connection is closed and every hook, ``on_close`` too, has come to its end."""
+        return (
+            self.connection.phase is Phase.CLOSED
+            and not self._alone
+            and (self._running == 0 or self._given_up)
+            and not any(self._has_hook(item) for item in self._queue)
+        )
+
+    def take_cancel(self) -> bool:
+        """Whether hooks overran ``close_timeout`` after the end, since this was last asked: cancel
+        every hook that is running, or where that cannot be done leave it alone."""
+        cancel, self._cancel = self._cancel, False
+        return cancel
+
+    # ------------------------------------------------------------------ the view commands
+
+    def accept(self, choice: Accept, now: float) -> None:
+        """Answer the request with a 101. Raises ``LocalProtocolError`` if that does not fit."""
+        self.connection.accept(now, subprotocol=choice.subprotocol, headers=choice.headers)
+        self._look(now)
+
+    def reject(self, response: Response, now: float) -> None:
+        """Answer the request with a refusal."""
+        self.connection.reject(response, now)
+        self._look(now)
+
+    def send(
+        self,
+        data: str | Buffer,
+        opcode: OpCode,
+        *,
+        final: bool = True,
+        compress: bool | None = None,
+    ) -> None:
+        """Queue a message or a part of one; then wait for ``is_writable``.
+
+        ``str`` goes out as text whatever ``opcode`` says only if that is ``TEXT``; a ``str`` as
+        ``BINARY`` is a ``TypeError``.
+        """
+        if opcode == OpCode.TEXT:
+            self.connection.send_text(data, final=final, compress=compress)
+        elif opcode == OpCode.BINARY:
+            if isinstance(data, str):
+                raise TypeError("expected bytes for a BINARY message, got str")
+            self.connection.send_binary(data, final=final, compress=compress)
+        else:
+            raise LocalProtocolError(f"expected opcode TEXT or BINARY, got {opcode!r}")
+
+    def can_begin(self) -> bool:
+        """Whether a new message may begin: no fragmented one of ours is unfinished (or all ended)."""
+        return self.connection.sending is None or self.connection.phase is not Phase.OPEN
+
+    def is_writable(self) -> bool:
+        """Whether the queue to the peer is below ``write_high_water`` (or nothing more will go)."""
+        return self.connection.below_mark or self.connection.phase is Phase.CLOSED
+
+    def check_sent(self) -> None:
+        """After waiting for ``is_writable``: raise if the connection ended instead."""
+        if not self.connection.below_mark:
+            raise self._ended()
+
+    def ping(self, payload: Buffer | None, now: float) -> bytes:
+        """Queue a ping whose pong is waited for; then wait for ``pong_arrived``."""
+        key = self.connection.ping(payload, now)
+        self._awaited[key] = now
+        return key
+
+    def pong_arrived(self, key: bytes) -> bool:
+        """Whether the ping is answered, or never will be."""
+        return key in self._rtts or self.connection.phase is Phase.CLOSED
+
+    def take_rtt(self, key: bytes) -> float:
+        """Seconds of the round trip; raises what ended the connection if there was none."""
+        rtt = self._rtts.pop(key, None)
+        self._awaited.pop(key, None)
+        if rtt is None:
+            raise self._ended()
+        return rtt
+
+    def forget_ping(self, key: bytes) -> None:
+        """Nobody waits for this pong any more."""
+        self._rtts.pop(key, None)
+        self._awaited.pop(key, None)
+
+    def close(self, code: int | None, reason: str, now: float) -> None:
+        """Start the closing handshake; then wait for ``is_closed``."""
+        self.connection.close(code, reason, now=now)
+        self._look(now)
+
+    def wait_for_close(self, waiting: bool, now: float) -> None:
+        """Somebody begins or stops waiting in ``close()``: messages that find no room are dropped
+        meanwhile, for nobody may be there to take them, and the peer's Close is behind them."""
+        self._closing += 1 if waiting else -1
+        self._look(now)
+
+    def is_closed(self) -> bool:
+        """Whether the connection is closed. Hooks may still be running."""
+        return self.connection.phase is Phase.CLOSED
+
+    def is_settled(self) -> bool:
+        """Whether the opening handshake is over, one way or the other."""
+        return self.connection.phase not in (Phase.OPENING, Phase.DECIDING)
+
+    def abort(self, now: float) -> None:
+        """Give the connection up at once, without a closing handshake."""
+        self.connection.abort(now)
+        self._look(now)
+
+    def begin_read(self, now: float, *, control: bool = False) -> None:
+        """Somebody wants the next message (``control``: or control frame); then wait for
+        ``has_message``. Raises ``LocalProtocolError`` if somebody else waits already."""
+        if self._reader:
+            raise LocalProtocolError(
+                "expected one reader at a time: another task or thread already waits for a message"
+            )
+        self._reader = True
+        self._reads = True
+        self._in_hand = False
+        self._wants_control = self._wants_control or control
+        if not control:
+            self._drop_control()
+        self._look(now)
+
+    def has_message(self) -> bool:
+        """Whether ``take_message`` gives something at once, be it the error that ended it all."""
+        return bool(self._queue and self._is_readable(self._queue[0])) or (
+            self.connection.phase is Phase.CLOSED
+        )
+
+    def take_message(self, now: float) -> Message | Chunk | Ping | Pong | Close:
+        """The next message for the reader. Raises what ended the connection when there is none."""
+        queue = self._queue
+        if not queue or not self._is_readable(queue[0]):
+            raise self._ended()
+        item = queue.popleft()
+        assert isinstance(item, (Message, Chunk, Ping, Pong, Close))
+        self._cost -= _cost_of(item)
+        self._in_hand = True
+        self._balance(now)
+        return item
+
+    def end_read(self, now: float) -> None:
+        """The reader got its message, or stopped waiting."""
+        self._reader = False
+        self._look(now)
+
+    # ------------------------------------------------------------------ decisions: events
+
+    def _look(self, now: float) -> None:
+        """Take what the connection has to tell, as far as there is room for it."""
+        connection = self.connection
+        while True:
+            if self._cost >= connection.config.read_high_water and not self._drops:
+                break
+            if connection.ending and connection.phase is Phase.OPEN:
+                if self._is_busy:
+                    break
+                if self._tell(connection.error):
+                    break
+            events = connection.events()
+            if not events:
+                break
+            for event in events:
+                self._take(event, now)
+        if connection.phase is Phase.CLOSED and self._overdue == math.inf:
+            self._await_hooks(now)
+        self._balance(now)
+
+    @property
+    def _is_busy(self) -> bool:
+        """Whether what came before is still being handled."""
+        if self._running or self._alone:
+            return True
+        if self.hooks.takes_messages:
+            return bool(self._queue)
+        return self._reads and (bool(self._queue) or self._in_hand)
+
+    @property
+    def _drops(self) -> bool:
+        """Whether messages that find no room are dropped: the only way on to the peer's Close."""
+        return self._closing > 0 and self.connection.phase is Phase.CLOSE_SENT
+
+    def _take(self, event: Event, now: float) -> None:
+        kind = type(event)
+        if kind is Message or kind is Chunk:
+            if self._failed:
+                return
+            if self._cost >= self.connection.config.read_high_water and self._drops:
+                return
+            self._queue.append(event)
+            self._cost += _cost_of(event)
+        elif kind is Pong:
+            assert isinstance(event, Pong)
+            self._note_pong(event, now)
+            if self.hooks.on_pong is not None or self._wants_control:
+                self._enqueue(event)
+        elif kind is Ping:
+            if self.hooks.on_ping is not None or self._wants_control:
+                self._enqueue(event)
+        elif kind is Opened:
+            if self.hooks.on_open is not None:
+                self._queue.append(event)
+            else:
+                self.opened = True
+        elif kind is Close:
+            if self._wants_control:
+                self._enqueue(event)
+        elif kind is Closed:
+            assert isinstance(event, Closed)
+            if self.opened or any(type(item) is Opened for item in self._queue):
+                self._tell(event.error)
+                if self.hooks.on_close is not None:
+                    self._queue.append(event)
+        elif isinstance(event, (Request, HttpRequest)):
+            if self._gate is not None:
+                self._queue.append(event)
+            else:
+                self._go_on(event, now)
+
+    def _enqueue(self, event: Event) -> None:
+        self._queue.append(event)
+        self._cost += _cost_of(event)
+
+    def _tell(self, error: Exception | None) -> bool:
+        """Have ``on_error`` told of ``error``, once. Whether it is now in the queue."""
+        if error is None or error is self._told or self.hooks.on_error is None:
+            return False
+        self._told = error
+        told = error.__cause__ if isinstance(error, HookError) else error
+        self._queue.append(_Trouble(told if isinstance(told, Exception) else error))
+        return True
+
+    def _note_pong(self, pong: Pong, now: float) -> None:
+        """Answer those who wait for this pong or, if it is later, for one before it."""
+        if pong.rtt is None or not self._awaited:
+            return
+        sent = now - pong.rtt
+        for key, at in list(self._awaited.items()):
+            if key == pong.payload or at < sent:
+                self._rtts[key] = now - at
+                del self._awaited[key]
+
+    def _balance(self, now: float) -> None:
+        """Stop reading above the mark, go on at half of it."""
+        mark = self.connection.config.read_high_water
+        if self.connection.phase is Phase.DECIDING:
+            wants = self.connection.early_bytes < mark
+        elif self.connection.phase in (Phase.OPEN, Phase.CLOSE_SENT):
+            wants = self._cost < mark if self._wants_read else self._cost <= mark // 2
+            wants = wants or self._drops
+        else:
+            wants = True
+        if wants != self._wants_read:
+            self._wants_read = wants
+            self.connection.set_reading(wants, now)
+
+    # ------------------------------------------------------------------ decisions: calls
+
+    def _has_hook(self, item: _Item) -> bool:
+        hooks = self.hooks
+        kind = type(item)
+        if kind is Message:
+            return hooks.takes_messages
+        if kind is Chunk:
+            return hooks.on_chunk is not None
+        if kind is Ping:
+            return hooks.on_ping is not None
+        if kind is Pong:
+            return hooks.on_pong is not None
+        return kind is not Close
+
+    def _rare_call(self, item: _Item) -> Call:
+        hooks = self.hooks
+        if isinstance(item, Chunk):
+            assert hooks.on_chunk is not None
+            self._running += 1
+            data = item.data if isinstance(item.data, bytes) else item.data.encode()
+            return Call(
+                CallKind.MESSAGE, hooks.on_chunk, (data, item.opcode, item.final), _cost_of(item)
+            )
+        if isinstance(item, Ping):
+            assert hooks.on_ping is not None
+            self._running += 1
+            return Call(CallKind.MESSAGE, hooks.on_ping, (item.payload,), _cost_of(item))
+        if isinstance(item, Pong):
+            assert hooks.on_pong is not None
+            self._running += 1
+            return Call(CallKind.MESSAGE, hooks.on_pong, (item.payload, item.rtt), _cost_of(item))
+        if isinstance(item, _Start):
+            assert hooks.run is not None
+            return Call(CallKind.RUN, hooks.run, (), 0)
+        self._alone = True
+        if isinstance(item, Opened):
+            assert hooks.on_open is not None
+            self.opened = True
+            return Call(CallKind.OPEN, hooks.on_open, (), 0)
+        if isinstance(item, _Trouble):
+            assert hooks.on_error is not None
+            return Call(CallKind.ERROR, hooks.on_error, (item.error,), 0)
+        if isinstance(item, Closed):
+            assert hooks.on_close is not None
+            return Call(CallKind.CLOSE, hooks.on_close, (_close_frame(item.received),), 0)
+        if self._gate is not None:
+            gate, self._gate = self._gate, None
+            return Call(CallKind.GATE, gate, (item,), 0)
+        assert hooks.on_request is not None
+        return Call(CallKind.REQUEST, hooks.on_request, (item,), 0)
+
+    def _answer(self, kind: CallKind, value: object, now: float) -> None:
+        """What a hook of the handshake gave becomes the answer."""
+        if self.connection.phase is not Phase.DECIDING:
+            return  # too late: the client went away, or the open timeout ended it
+        request = self.connection.request
+        assert request is not None
+        if isinstance(value, Response):
+            self._reject(value, now)
+        elif value is None or isinstance(value, Accept):
+            if isinstance(value, Accept):
+                self._choice = value
+            if kind is CallKind.GATE:
+                self._go_on(request, now)
+            else:
+                self._accept(now)
+        else:
+            error = TypeError(
+                f"expected None, Accept or Response from on_request, got {type(value).__name__}"
+            )
+            logger.error("wrong value of on_request", exc_info=error)
+            self._fail(error, now)
+
+    def _go_on(self, request: Request | HttpRequest, now: float) -> None:
+        """The gate lets the request through: which view serves it?"""
+        if self._route is not None:
+            try:
+                target = self._route(request)
+            except Exception as error:  # the view's __init__ is the application's code
+                logger.error("exception while a request was routed", exc_info=error)
+                self._fail(error, now)
+                return
+            if isinstance(target, Response):
+                self._reject(target, now)
+                return
+            self.hooks = target.hooks
+            if isinstance(request, Request):
+                self.connection.configure(target.config, now)
+                if self.connection.phase is not Phase.DECIDING:
+                    return  # the view's origin rule refused it
+        if isinstance(request, HttpRequest):
+            self._reject(request.refusal, now)
+        elif self.hooks.run is not None:
+            self._queue.append(_Start())
+        elif self.hooks.on_request is not None:
+            self._queue.append(request)
+        else:
+            self._accept(now)
+
+    def _accept(self, now: float) -> None:
+        try:
+            self.accept(self._choice, now)
+        except (LocalProtocolError, TypeError, ValueError) as error:
+            logger.error("the request cannot be accepted like this", exc_info=error)
+            self._fail(error, now)
+
+    def _reject(self, response: Response, now: float) -> None:
+        try:
+            self.reject(response, now)
+        except (LocalProtocolError, TypeError, ValueError) as error:
+            logger.error("the request cannot be answered like this", exc_info=error)
+            self._fail(error, now)
+
+    def _fail(self, error: BaseException, now: float) -> None:
+        """A hook failed: 500 before the connection is open, Close 1011 after."""
+        if self.connection.phase is Phase.DECIDING:
+            self.connection.reject(_internal_error(), now)
+            return
+        if self.connection.phase is Phase.OPEN and not self._failed:
+            self._failed = True
+            failure = HookError("a hook raised an exception")
+            failure.__cause__ = error
+            # No further message is handed to a view that failed.
+            kept = [item for item in self._queue if not isinstance(item, (Message, Chunk))]
+            self._cost -= sum(
+                _cost_of(item) for item in self._queue if isinstance(item, (Message, Chunk))
+            )
+            self._queue = deque(kept)
+            self.connection.fail(failure, now)
+
+    def _run_ended(self, now: float) -> None:
+        """A view that lives by its own code came to its end: so does the connection."""
+        if self.connection.phase is Phase.DECIDING:
+            self.connection.reject(_internal_error(), now)
+        else:
+            self.connection.close(int(CloseCode.NORMAL_CLOSURE), now=now)
+
+    def _await_hooks(self, now: float) -> None:
+        """After the end: how long what is still running or waiting may take."""
+        timeout = self.connection.config.close_timeout
+        if timeout is not None and not self.is_finished():
+            self._overdue = now + timeout
+
+    def _give_up_hooks(self, now: float) -> None:
+        """The time for hooks is over. What waits is dropped, but for ``on_close``, which then gets
+        its own time."""
+        waiting = [item for item in self._queue if isinstance(item, Closed)]
+        self._queue = deque(waiting)
+        self._given_up = True
+        self._cancel = True
+        self._alone = False
+        self._overdue = math.inf
+
+    # ------------------------------------------------------------------ decisions: the reader
+
+    def _is_readable(self, item: _Item) -> bool:
+        if isinstance(item, (Message, Chunk)):
+            return True
+        return self._wants_control and isinstance(item, (Ping, Pong, Close))
+
+    def _drop_control(self) -> None:
+        """Messages only are wanted: control frames in front of them are passed over."""
+        queue = self._queue
+        while queue and isinstance(queue[0], (Ping, Pong, Close)) and not self._has_hook(queue[0]):
+            self._cost -= _cost_of(queue.popleft())
+
+    def _ended(self) -> Exception:
+        """What to raise to somebody who waited for something that cannot come."""
+        closed = self.connection.closed
+        error = closed.error if closed is not None else None
+        if isinstance(error, (ProtocolError, PeerTimeout)):
+            return error
+        if closed is None:
+            return ConnectionClosed("the connection is closing", None)
+        ended = ConnectionClosed(
+            f"the connection is closed: the peer's code is {closed.code}"
+            + (f" {closed.reason!a}" if closed.reason else "")
+            + (f" ({error})" if error is not None else ""),
+            closed,
+        )
+        ended.__cause__ = error
+        return ended
+
+
+def _cost_of(item: object) -> int:
+    if isinstance(item, (Message, Chunk)):
+        return len(item.data) + _COST
+    if isinstance(item, (Ping, Pong)):
+        return len(item.payload) + _COST
+    return _COST if isinstance(item, Close) else 0
+
+
+def _close_frame(close: Close | None) -> Frame | None:
+    if close is None:
+        return None
+    if close.code == CloseCode.NO_STATUS_RECEIVED:
+        return Frame(OpCode.CLOSE)
+    return Frame(OpCode.CLOSE, payload=close.code.to_bytes(2) + close.reason.encode())
+
+
+def _internal_error() -> Response:
+    body = b"500 Internal Server Error: the server failed while it looked at the request.\n"
+    return Response(500, Headers([("Content-Type", "text/plain; charset=utf-8")]), body)
