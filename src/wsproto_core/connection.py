@@ -302,9 +302,11 @@ class Connection:
         progress = taken > self._taken
         self._taken = taken
         self._blocked = pending
-        if not pending:
+        if self.phase is Phase.CLOSED:
+            self._await_writing(now)
+        elif not pending:
             self._timers.stop(Timer.SEND)
-        elif self.config.send_timeout is not None and self.phase is not Phase.CLOSED:
+        elif self.config.send_timeout is not None:
             if progress or not self._timers.is_set(Timer.SEND):
                 self._timers.start(Timer.SEND, now + self.config.send_timeout)
 
@@ -643,6 +645,7 @@ class Connection:
         )
         self._events.append(self.closed)
         self._timers.stop_all()
+        self._await_writing(self._now)
         self._ends.clear()
         # Nothing is read any more: let go of what a peer may have made large.
         self._decoder = self._messages = None
@@ -655,6 +658,13 @@ class Connection:
         if self._error is None:
             self._error = error
         self._step(what, now)
+
+    def _await_writing(self, now: float) -> None:
+        """After the end: a peer that takes nothing must not hold the stream for ever."""
+        if not self._blocked:
+            self._timers.stop(Timer.CLOSE)
+        elif self.config.close_timeout is not None and not self._timers.is_set(Timer.CLOSE):
+            self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
 
     @property
     def _both_closed(self) -> bool:
@@ -978,7 +988,7 @@ class Connection:
                 f"the peer took none of {self._blocked} bytes in {config.send_timeout:g} s",
                 now,
             )
-        elif self._both_closed or self._error is not None:
+        elif self._both_closed or self._error is not None or self.phase is Phase.CLOSED:
             self._step(Input.LATE, now)  # the peer left the stream open; there is nothing to blame
         else:
             self._give_up(timer, f"no Close from the peer in {config.close_timeout:g} s", now)

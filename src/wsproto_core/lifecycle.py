@@ -138,7 +138,7 @@ TABLE: Final[dict[tuple[Phase, Input], Row]] = {
     (Phase.CLOSED, Input.SEND_CLOSE): (Phase.CLOSED, ()),
     (Phase.CLOSED, Input.RECV_CLOSE): (Phase.CLOSED, ()),
     (Phase.CLOSED, Input.FAULT): (Phase.CLOSED, ()),
-    (Phase.CLOSED, Input.LATE): (Phase.CLOSED, ()),
+    (Phase.CLOSED, Input.LATE): (Phase.CLOSED, (Action.ABORT,)),  # the peer takes nothing more
     (Phase.CLOSED, Input.EOF): (Phase.CLOSED, ()),
     (Phase.CLOSED, Input.LOST): (Phase.CLOSED, ()),
 }
