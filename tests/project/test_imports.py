@@ -35,6 +35,7 @@ LAYERS = (
     "uri",
     "http11",
     "extensions.base",
+    "extensions._zlib",
     "extensions.deflate",
     "extensions",
     "handshake",
