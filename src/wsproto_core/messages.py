@@ -8,14 +8,16 @@ bytes, not by how it was cut. Tests: ``tests/core/test_messages.py``.
 
 import codecs
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .config import Config
 from .enums import CloseCode, OpCode
 from .errors import PayloadTooBig, ProtocolError
 from .events import Chunk, Event, Message
-from .extensions.base import Codec
 from .framing import FIRST, LAST
+
+if TYPE_CHECKING:
+    from .extensions.base import Codec
 
 __all__ = ["MessageReader"]
 
@@ -32,7 +34,7 @@ class MessageReader:
     lazy: bool
     """Whether ``add`` leaves work for ``resume``: chunks out of an extension, made as needed."""
 
-    def __init__(self, config: Config, codecs: Sequence[tuple[Codec, int]] = ()) -> None:
+    def __init__(self, config: Config, codecs: Sequence["tuple[Codec, int]"] = ()) -> None:
         """``codecs``: each with the reserved bits it claims, in the order of the response."""
         self._codecs = tuple(reversed(codecs))  # undone in reverse (RFC 6455 9.1)
         self._chunks = config.deliver == "chunks"
@@ -170,7 +172,7 @@ class MessageReader:
             yield held or b"", last
 
     def _through(
-        self, codec: Codec, rsv: int, slices: Iterable[bytes], first: bool, last: bool
+        self, codec: "Codec", rsv: int, slices: Iterable[bytes], first: bool, last: bool
     ) -> Iterator[bytes]:
         held: bytes | None = None
         for item in slices:
