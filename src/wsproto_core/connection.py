@@ -21,6 +21,7 @@ import math
 import os
 from codecs import utf_8_decode
 from collections.abc import Callable, Sequence
+from types import EllipsisType
 from typing import Final, TypeAlias
 
 from . import handshake
@@ -341,7 +342,11 @@ class Connection:
                 self._reject(refusal.response(), now)
 
     def accept(
-        self, now: float, *, subprotocol: str | None = "", headers: HeadersLike = ()
+        self,
+        now: float,
+        *,
+        subprotocol: str | None | EllipsisType = ...,
+        headers: HeadersLike = (),
     ) -> None:
         """Server, once: answer the ``Request`` with a 101.
 
@@ -357,17 +362,17 @@ class Connection:
             raise LocalProtocolError(
                 "accept() of a plain HTTP request: it asked for no WebSocket; answer it with reject()"
             )
-        if subprotocol == "":
+        if subprotocol is ...:
             subprotocol = handshake.choose_subprotocol(request, self.config)
         response, agreement, agreed = handshake.answer_request(
             request, self.config, subprotocol, headers
         )
-        self._write(handshake.interim_response(request))
-        self._write(write_response(response))
         codecs = [
             (item.codec(self.role), extension.rsv)
             for item, extension in zip(agreed, agreement.extensions, strict=True)
         ]
+        self._write(handshake.interim_response(request))
+        self._write(write_response(response))
         self._open(Input.ACCEPT, agreement, codecs, response, now)
         early, self._early = self._early, b""
         self._feed(early)
@@ -775,6 +780,7 @@ class Connection:
                 for item, extension in zip(agreed, agreement.extensions, strict=True)
             ]
         except HandshakeError as error:
+            self._events.append(Refused(response))
             self._finish_with(Input.FAILED, error, now)
             return
         self._open(Input.RESPONSE, agreement, codecs, response, now)

@@ -360,7 +360,12 @@ class Session:
 
     def accept(self, choice: Accept, now: float) -> None:
         """Answer the request with a 101. Raises ``LocalProtocolError`` if that does not fit."""
-        self.connection.accept(now, subprotocol=choice.subprotocol, headers=choice.headers)
+        subprotocol = choice.subprotocol
+        self.connection.accept(
+            now,
+            subprotocol=... if subprotocol == "" else subprotocol,
+            headers=choice.headers,
+        )
         self._look(now)
 
     def reject(self, response: Response, now: float) -> None:
