@@ -36,6 +36,7 @@ LAYERS = (
     "http11",
     "extensions.base",
     "extensions._zlib",
+    "extensions._zlib",
     "extensions.deflate",
     "extensions",
     "handshake",
