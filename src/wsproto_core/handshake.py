@@ -53,12 +53,12 @@ def new_key(random: Callable[[int], bytes]) -> str:
     return b64encode(random(16)).decode("ascii")
 
 
-def accept_key(key: str) -> str:
+def accept_key(key: str, magic: str = MAGIC_STRING) -> str:
     """Return the ``Sec-WebSocket-Accept`` that answers ``key`` (RFC 6455 section 4.2.2, item 5.4).
 
-    The text of the key counts as it was sent; it is not decoded.
+    The text of the key counts as it was sent; it is not decoded. ``magic`` is the GUID of the RFC.
     """
-    digest = sha1((key + MAGIC_STRING).encode("ascii"), usedforsecurity=False).digest()
+    digest = sha1((key + magic).encode("ascii"), usedforsecurity=False).digest()
     return b64encode(digest).decode("ascii")
 
 

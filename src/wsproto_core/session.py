@@ -18,14 +18,21 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum, unique
 from typing import Any, Final, TypeAlias
 
 from .config import Config
 from .connection import Buffer, Connection
-from .enums import CloseCode, OpCode, Phase, Transport
-from .errors import ConnectionClosed, HookError, LocalProtocolError, PeerTimeout, ProtocolError
+from .enums import CloseCode, OpCode, Phase, Transport, is_usable_close_code
+from .errors import (
+    ConnectionClosed,
+    HookError,
+    LocalProtocolError,
+    PeerTimeout,
+    ProtocolError,
+    WebSocketError,
+)
 from .events import Chunk, Close, Closed, Event, HttpRequest, Message, Opened, Ping, Pong, Request
 from .frames import Frame
 from .headers import Headers, HeadersLike, Response
@@ -208,6 +215,7 @@ class Session:
         self._overdue = math.inf  # when running hooks are given up after the end
         self._given_up = False
         self._cancel = False
+        self._quiet = False
         self._choice = Accept()
         if self.hooks.run is not None:
             self._queue.append(_Start())
@@ -395,6 +403,47 @@ class Session:
         else:
             raise LocalProtocolError(f"expected opcode TEXT or BINARY, got {opcode!r}")
 
+    def send_frame(self, frame: Frame, now: float) -> None:
+        """Queue one frame, checked against the fragment sequence (RFC 6455 section 5.4).
+
+        A control frame becomes a ping, pong or Close. Reserved bits belong to the extensions, which
+        set them where they are due.
+        """
+        opcode = frame.opcode
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            raise LocalProtocolError(
+                "expected a frame without reserved bits: the extensions set them (RFC 6455 5.2)"
+            )
+        if opcode >= OpCode.CLOSE and not frame.fin:
+            raise LocalProtocolError("a control frame must not be fragmented (RFC 6455 5.5)")
+        if opcode == OpCode.PING:
+            self.connection.ping(frame.payload, now)
+        elif opcode == OpCode.PONG:
+            self.connection.pong(frame.payload)
+        elif opcode == OpCode.CLOSE:
+            self.close(_code_in(frame), frame.close_reason or "", now)
+        else:
+            sending = self.connection.sending
+            if opcode == OpCode.CONTINUATION:
+                if sending is None:
+                    raise LocalProtocolError(
+                        "a continuation frame with nothing to continue (RFC 6455 5.4)"
+                    )
+                opcode = sending
+            elif sending is not None:
+                raise LocalProtocolError(
+                    f"expected a continuation frame, got {opcode.name}: the message before is "
+                    "unfinished (RFC 6455 5.4)"
+                )
+            self.send(frame.payload, opcode, final=frame.fin)
+
+    def post(self, data: str | bytes, opcode: OpCode) -> None:
+        """As ``send``, for a caller who is gone: a message that cannot be sent is logged."""
+        try:
+            self.send(data, opcode)
+        except (WebSocketError, TypeError) as error:
+            logger.debug("a posted message was dropped: %s", error)
+
     def can_begin(self) -> bool:
         """Whether a new message may begin: no fragmented one of ours is unfinished (or all ended)."""
         return self.connection.sending is None or self.connection.phase is not Phase.OPEN
@@ -436,6 +485,15 @@ class Session:
         self.connection.close(code, reason, now=now)
         self._look(now)
 
+    def close_kindly(self, code: int, reason: str, now: float) -> None:
+        """As ``close``, for callers who want no error: a reason over 123 bytes is cut at a
+        character, and a code that must not be sent becomes 1011 and is logged."""
+        if not is_usable_close_code(code):
+            logger.error("expected a close code that may be sent, got %r; sending 1011", code)
+            code = int(CloseCode.INTERNAL_ERROR)
+        reason = str(reason).encode(errors="replace")[:123].decode(errors="ignore")
+        self.close(int(code), reason, now)
+
     def wait_for_close(self, waiting: bool, now: float) -> None:
         """Somebody begins or stops waiting in ``close()``: messages that find no room are dropped
         meanwhile, for nobody may be there to take them, and the peer's Close is behind them."""
@@ -449,6 +507,25 @@ class Session:
     def is_settled(self) -> bool:
         """Whether the opening handshake is over, one way or the other."""
         return self.connection.phase not in (Phase.OPENING, Phase.DECIDING)
+
+    @property
+    def close_frame(self) -> Frame | None:
+        """The peer's Close as a frame, or ``None``."""
+        close = self.connection.close_received
+        return None if close is None else Frame(OpCode.CLOSE, payload=close_payload(close))
+
+    def mute(self, *, logging: bool, on_close: bool) -> None:
+        """From here on keep the ending out of the log, or ``on_close`` out of the calls."""
+        self._quiet = self._quiet or logging
+        if on_close:
+            self.hooks = replace(self.hooks, on_close=None)
+            self._queue = deque(item for item in self._queue if not isinstance(item, Closed))
+
+    def failure(self) -> Exception:
+        """What to raise to somebody who wanted the connection to open, and it did not."""
+        closed = self.connection.closed
+        error = closed.error if closed is not None else self.connection.error
+        return error if error is not None else self._ended()
 
     def abort(self, now: float) -> None:
         """Give the connection up at once, without a closing handshake."""
@@ -534,6 +611,9 @@ class Session:
         if kind is Message or kind is Chunk:
             if self._failed:
                 return
+            if kind is Message and not self._takes(event):
+                self._refuse(event, now)
+                return
             if self._cost >= self.connection.config.read_high_water and self._drops:
                 return
             self._queue.append(event)
@@ -556,6 +636,8 @@ class Session:
                 self._enqueue(event)
         elif kind is Closed:
             assert isinstance(event, Closed)
+            if not (self._quiet or event.error is None or isinstance(event.error, HookError)):
+                logger.info("the connection failed: %s", event.error)
             if self.opened or any(type(item) is Opened for item in self._queue):
                 self._tell(event.error)
                 if self.hooks.on_close is not None:
@@ -565,6 +647,28 @@ class Session:
                 self._queue.append(event)
             else:
                 self._go_on(event, now)
+
+    def _takes(self, message: Event) -> bool:
+        """Whether some hook takes this type of message, or no hook takes any."""
+        hooks = self.hooks
+        if hooks.on_message is not None or not hooks.takes_messages:
+            return True
+        assert isinstance(message, Message)
+        hook = hooks.on_text if message.opcode is OpCode.TEXT else hooks.on_binary
+        return hook is not None
+
+    def _refuse(self, message: Event, now: float) -> None:
+        """The view takes the other type only: 1003 (RFC 6455 section 7.4.1)."""
+        assert isinstance(message, Message)
+        self._failed = True
+        self.connection.fail(
+            ProtocolError(
+                f"expected no {message.opcode.name} message: this endpoint takes the other type",
+                close_code=CloseCode.UNSUPPORTED_DATA,
+                rule="RFC 6455 7.4.1",
+            ),
+            now,
+        )
 
     def _enqueue(self, event: Event) -> None:
         self._queue.append(event)
@@ -648,7 +752,7 @@ class Session:
             return Call(CallKind.ERROR, hooks.on_error, (item.error,), 0)
         if isinstance(item, Closed):
             assert hooks.on_close is not None
-            return Call(CallKind.CLOSE, hooks.on_close, (_close_frame(item.received),), 0)
+            return Call(CallKind.CLOSE, hooks.on_close, (self.close_frame,), 0)
         if self._gate is not None:
             gate, self._gate = self._gate, None
             return Call(CallKind.GATE, gate, (item,), 0)
@@ -796,12 +900,21 @@ def _cost_of(item: object) -> int:
     return _COST if isinstance(item, Close) else 0
 
 
-def _close_frame(close: Close | None) -> Frame | None:
-    if close is None:
-        return None
+def close_payload(close: Close) -> bytes:
+    """The body of a Close frame (RFC 6455 section 5.5.1)."""
     if close.code == CloseCode.NO_STATUS_RECEIVED:
-        return Frame(OpCode.CLOSE)
-    return Frame(OpCode.CLOSE, payload=close.code.to_bytes(2) + close.reason.encode())
+        return b""
+    return close.code.to_bytes(2) + close.reason.encode()
+
+
+def _code_in(frame: Frame) -> int | None:
+    if not frame.payload:
+        return None
+    if len(frame.payload) == 1:
+        raise LocalProtocolError(
+            "expected a Close body of two bytes or more, or none, got one (RFC 6455 5.5.1)"
+        )
+    return int.from_bytes(frame.payload[:2])
 
 
 def _internal_error() -> Response:

@@ -1,0 +1,239 @@
+"""Listening on asyncio: ``serve`` and ``Server``.
+
+Addresses, TLS and the set of live connections; nothing of the protocol.
+Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
+"""
+
+import asyncio
+import socket
+import ssl as ssl_module
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+from wsproto_core import (
+    Accept,
+    Config,
+    Connection,
+    HttpRequest,
+    Request,
+    Response,
+    Role,
+    Session,
+    Target,
+)
+from wsproto_views import Route, Router, UpgradeRequest
+
+from .driver import Driver
+from .view import WebSocketView
+
+__all__ = ["OnRequest", "Server", "serve"]
+
+Answer: TypeAlias = Accept | Response | None
+OnRequest: TypeAlias = Callable[[UpgradeRequest], Awaitable[Answer] | Answer]
+Views: TypeAlias = (
+    type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
+)
+
+
+class Server:
+    """A listening server and its live connections. Made by ``serve``."""
+
+    def __init__(
+        self,
+        router: Router[WebSocketView],
+        on_request: OnRequest | None,
+        tls: ssl_module.SSLContext | None,
+    ) -> None:
+        self._router = router
+        self._on_request = on_request
+        self._tls = tls
+        self._listener: asyncio.Server | None = None
+        self._drivers: set[Driver] = set()
+        self._views: dict[Driver, WebSocketView] = {}
+        self._closing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        # What counts until routing has found the view, whose own settings count from there on.
+        timeouts = [view.OPEN_TIMEOUT for view in router.views]
+        self._config = Config(
+            open_timeout=(
+                None if None in timeouts else max(item for item in timeouts if item is not None)
+            ),
+            origins=("*",),
+            plain_http=on_request is not None,
+        )
+
+    # ------------------------------------------------------------------ for users
+
+    @property
+    def sockets(self) -> Sequence[Any]:
+        """The listening sockets; empty once closed."""
+        return self._listener.sockets if self._listener is not None else ()
+
+    @property
+    def port(self) -> int | None:
+        """The TCP port of the first socket, or ``None`` (a Unix socket, or closed)."""
+        for item in self.sockets:
+            name = item.getsockname()
+            if isinstance(name, tuple):
+                return int(name[1])
+        return None
+
+    @property
+    def connections(self) -> list[WebSocketView]:
+        """The views of the connections that are open now."""
+        return [view for view in self._views.values() if view.is_open]
+
+    async def serve_forever(self) -> None:
+        """Wait until the server is closed; a cancellation closes it gracefully."""
+        try:
+            await self.wait_closed()
+        finally:
+            await self.close()
+
+    async def close(self, code: int = 1001, reason: str = "the server is going away") -> None:
+        """Stop listening, close every connection with ``code``, wait for their end. Idempotent.
+
+        Each connection has its view's ``CLOSE_TIMEOUT`` for the peer's Close and for its hooks;
+        handshakes that are not finished are dropped.
+        """
+        self._closing = True
+        if self._listener is not None:
+            self._listener.close()
+        for driver in list(self._drivers):
+            if driver.session.connection.agreement is None:
+                driver.abort()
+            else:
+                driver.session.close_kindly(code, reason, driver.now())
+                driver.publish()
+        await self.wait_closed()
+
+    async def wait_closed(self) -> None:
+        """Wait until the server is closed and every connection has ended."""
+        while not self._closing or self._drivers:
+            self._idle.clear()
+            await self._idle.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # ------------------------------------------------------------------ for serve
+
+    def _new_driver(self) -> Driver:
+        return Driver(self._begin, server=self, on_gone=self._forget)
+
+    def _begin(self, driver: Driver) -> Session:
+        peer = driver.peer
+        gate = None
+        if self._on_request is not None:
+            on_request = self._on_request
+
+            def gate(event: Request | HttpRequest) -> Awaitable[Answer] | Answer:
+                return on_request(UpgradeRequest.from_event(event, peer))
+
+        def route(event: Request | HttpRequest) -> Target | Response:
+            return self._router.target(event, peer, attach)
+
+        def attach(view: WebSocketView) -> None:
+            view._attach(session, driver)
+            self._views[driver] = view
+
+        connection = Connection(Role.SERVER, self._config, now=driver.now())
+        session = Session(connection, gate=gate, route=route)
+        self._drivers.add(driver)
+        if self._closing:
+            session.abort(driver.now())
+        return session
+
+    def _forget(self, driver: Driver) -> None:
+        self._drivers.discard(driver)
+        self._views.pop(driver, None)
+        self._idle.set()
+
+
+class _Serve:
+    """What ``serve`` gives: await it, or use it as an asynchronous context manager."""
+
+    def __init__(self, start: Callable[[], Awaitable[Server]]) -> None:
+        self._start = start
+        self._server: Server | None = None
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> Server:
+        self._server = await self._start()
+        return self._server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        await self._server.close()
+
+
+def serve(
+    views: Views,
+    host: str | None = "127.0.0.1",
+    port: int = 0,
+    *,
+    ssl: ssl_module.SSLContext | None = None,
+    sock: socket.socket | None = None,
+    unix: str | None = None,
+    on_request: OnRequest | None = None,
+    backlog: int = 1024,
+) -> _Serve:
+    """Listen and run a view for each connection.
+
+    ``views`` is a ``WebSocketView`` class that serves every path, or routes made by ``path``.
+    ``host`` and ``port`` name a TCP address (port 0: a free one, see ``Server.port``; host ``None``:
+    all interfaces); or give a listening ``sock``, or the path of a ``unix`` socket. ``ssl`` makes it
+    ``wss``. ``on_request(request)`` sees every request first, plain GETs too, and returns ``None``
+    to go on, ``Accept`` to go on with particulars, or a ``Response``; it may be a coroutine
+    function.
+
+    Use ``async with serve(...) as server:`` or ``server = await serve(...)``. Raises ``OSError`` if
+    the address is taken, ``NotImplementedError`` for a view that takes no messages.
+    """
+    router = Router(views)
+    if sock is not None and unix is not None:
+        raise ValueError("expected sock or unix, got both")
+
+    async def start() -> Server:
+        server = Server(router, on_request, ssl)
+        loop = asyncio.get_running_loop()
+        tls: dict[str, Any] = {}
+        if ssl is not None:
+            # The opening handshake includes that of TLS, and a close must not hang in it.
+            tls = {
+                "ssl": ssl,
+                "ssl_handshake_timeout": server._config.open_timeout or 60.0,
+                "ssl_shutdown_timeout": 5.0,
+            }
+        if unix is not None:
+            server._listener = await loop.create_unix_server(
+                server._new_driver, unix, backlog=backlog, **tls
+            )
+        elif sock is not None:
+            server._listener = await loop.create_server(
+                server._new_driver, sock=sock, backlog=backlog, **tls
+            )
+        else:
+            server._listener = await loop.create_server(
+                server._new_driver, host, port, backlog=backlog, **tls
+            )
+        return server
+
+    return _Serve(start)

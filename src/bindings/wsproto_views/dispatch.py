@@ -1,0 +1,53 @@
+"""Running the session's calls: which one is next is the session's decision.
+
+Coroutines, no runtime. Tests: ``tests/bindings/test_contract.py``.
+"""
+
+import inspect
+from types import CoroutineType
+from typing import Protocol
+
+from wsproto_core import Session
+
+__all__ = ["DispatchDriver", "dispatch"]
+
+_TURN = 256  # calls after which others get the loop: a few milliseconds of small messages
+
+
+class DispatchDriver(Protocol):
+    """What ``dispatch`` needs of a driver."""
+
+    def now(self) -> float:
+        """Seconds of the runtime's monotonic clock."""
+
+    def publish(self) -> None:
+        """The session changed."""
+
+    async def checkpoint(self) -> None:
+        """Let others run."""
+
+
+async def dispatch(session: Session, driver: DispatchDriver) -> None:
+    """Run calls until none may start. Several may run at once; the session says when.
+
+    A cancellation is reported to the session and passes through.
+    """
+    count = 0
+    while (call := session.next_call()) is not None:
+        try:
+            value = call.hook(*call.arguments)
+            # A plain function is taken as a hook too.
+            if type(value) is CoroutineType or inspect.isawaitable(value):
+                value = await value
+        except BaseException as error:
+            session.call_failed(call, error, driver.now())
+            driver.publish()
+            if not isinstance(error, Exception):
+                raise
+        else:
+            session.call_returned(call, value, driver.now())
+            driver.publish()
+        count += 1
+        if count == _TURN:
+            count = 0
+            await driver.checkpoint()
