@@ -208,7 +208,7 @@ class Connection:
         self._last_miss = -math.inf
         self._pong_since = now  # when the ping was sent that the PONG timer judges
         self._misses = 0
-        self._slept = False  # a liveness deadline was looked at late, and put off once
+        self._slept_until = -math.inf  # when deadlines looked at late were put off; -inf: not yet
         self._reading = True
         self._pings: dict[bytes, float] = {}  # ours, unanswered: payload -> when it was sent
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
@@ -260,7 +260,7 @@ class Connection:
             self._eof_in_head(now)
         elif self.phase is Phase.OPEN:
             self._latch(Input.EOF, None)
-        elif self.phase is Phase.CLOSE_SENT and self._decoder is not None and self._decoder.pending:
+        elif self.phase is Phase.CLOSE_SENT and self._has_unread:
             self._ends.append((Input.EOF, None))  # the peer's Close may be among what is unread
         else:
             self._step(Input.EOF, now)
@@ -345,7 +345,7 @@ class Connection:
         self,
         now: float,
         *,
-        subprotocol: str | None | EllipsisType = ...,
+        subprotocol: str | EllipsisType | None = ...,
         headers: HeadersLike = (),
     ) -> None:
         """Server, once: answer the ``Request`` with a 101.
@@ -471,8 +471,10 @@ class Connection:
             now,
             Close(int(CloseCode.NO_STATUS_RECEIVED) if code is None else int(code), reason),
         )
-        # Nothing can be said any more, so what waited for the application waits no longer.
-        self._apply_ends(now)
+        # Nothing can be said any more, so what waited for the application waits no longer; but an
+        # end of the stream still comes after the frames before it.
+        if not self._has_unread:
+            self._apply_ends(now)
 
     def fail(self, error: Exception, now: float) -> None:
         """End the connection because of ``error``, which becomes ``Closed.error``.
@@ -498,13 +500,16 @@ class Connection:
 
     # ------------------------------------------------------------------ outputs
 
-    def events(self) -> list[Event]:
-        """Drain what has happened, in order. Look again until it is empty."""
+    def events(self, *, hold: bool = False) -> list[Event]:
+        """Drain what has happened, in order. Look again until it is empty.
+
+        With ``hold`` an ending that is latched stays so: somebody is still at what came before it.
+        """
         self._room = self.config.read_high_water
         if not self._events:
             if self._decoder is not None:
                 self._read_frames()
-            if not self._events and self._ends:
+            if not self._events and self._ends and not hold:
                 self._apply_ends(self._now)
         events = self._events
         self._events = []
@@ -553,6 +558,10 @@ class Connection:
         """
         at = self._timers.next
         return None if at == math.inf else at
+
+    def awaits_pong(self, payload: bytes) -> bool:
+        """Whether a ping of ours with this payload is unanswered, by its own pong or a later one."""
+        return payload in self._pings
 
     @property
     def ending(self) -> bool:
@@ -613,6 +622,7 @@ class Connection:
                 if self.config.close_timeout is not None:
                     self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
             elif action is Action.END_WRITING:
+                self._late_pong = None  # nobody reads it; it must not come after our end
                 if self.role is Role.SERVER:
                     self._want(Transport.SHUT_WRITE)
             elif action is Action.START:
@@ -657,7 +667,6 @@ class Connection:
         self._request_reader = self._response_reader = None
         self._early = b""
         self._codecs = ()
-        self._pings.clear()
 
     def _finish_with(self, what: Input, error: Exception | None, now: float) -> None:
         if self._error is None:
@@ -672,6 +681,13 @@ class Connection:
             self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
 
     @property
+    def _has_unread(self) -> bool:
+        """Whether frames were received that nobody had room for yet."""
+        return (self._decoder is not None and self._decoder.pending) or (
+            self._messages is not None and self._messages.busy
+        )
+
+    @property
     def _both_closed(self) -> bool:
         return self._sent is not None and self._received is not None
 
@@ -681,10 +697,12 @@ class Connection:
         """Remember what ends the connection; in ``CLOSE_SENT``, where nothing can be said, do it."""
         if what is not Input.EOF:
             self._decoder = self._messages = None  # nothing behind it is read
+        place = len(self._ends)
         if first:
-            self._ends.insert(0, (what, detail))
-        else:
-            self._ends.append((what, detail))
+            place = 0
+        elif what is not Input.EOF and place and self._ends[-1][0] is Input.EOF:
+            place -= 1  # it was read after the stream had ended, but it came before
+        self._ends.insert(place, (what, detail))
         if self.phase is not Phase.OPEN:
             self._apply_ends(self._now)
         elif len(self._ends) == 1:
@@ -833,7 +851,7 @@ class Connection:
 
     def _feed(self, data: bytes) -> None:
         if self._decoder is not None:
-            self._slept = False
+            self._slept_until = -math.inf
             self._decoder.feed(data)
             self._read_frames()
 
@@ -1055,11 +1073,12 @@ class Connection:
     def _overslept(self, at: float, now: float) -> bool:
         """Whether a deadline is looked at so late that we cannot blame the peer; once per silence.
 
-        The process was suspended or its loop blocked: bytes may wait unread.
+        The process was suspended or its loop blocked: bytes may wait unread. All deadlines that
+        are late at the same moment are put off.
         """
-        if now - at <= _LATE or self._slept:
+        if now - at <= _LATE or -math.inf < self._slept_until < now:
             return False
-        self._slept = True
+        self._slept_until = now
         return True
 
     def _time_out(self, timer: str, why: str, now: float) -> None:

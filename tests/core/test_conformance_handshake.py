@@ -1482,7 +1482,7 @@ def test_ws_4_2_2_reject_status(feed: Feed, status: Any) -> None:
     assert tx(connection) == b""
     assert connection.phase is Phase.DECIDING
     connection.accept(NOW)
-    assert connection.phase is Phase.OPEN
+    assert parse_101(tx(connection)).all("Upgrade") == ["websocket"]
 
 
 @pytest.mark.parametrize(
@@ -1521,14 +1521,18 @@ def test_ws_4_2_2_inject(feed: Feed, extra: tuple[str, str]) -> None:
 
 def test_ws_4_2_2_once(feed: Feed) -> None:
     connection = server()
-    for command in (lambda: connection.accept(NOW), lambda: connection.reject(Response(403), NOW)):
+    commands: list[Callable[[], object]] = [
+        lambda: connection.accept(NOW),
+        lambda: connection.reject(Response(403), NOW),
+    ]
+    for command in commands:
         with pytest.raises(LocalProtocolError):
             command()
     feed(connection, req())
     connection.accept(NOW)
     tx(connection)
-    for command in (lambda: connection.accept(NOW), lambda: connection.reject(Response(403), NOW)):
-        with pytest.raises((LocalProtocolError, ConnectionClosed)):
+    for command in commands:
+        with pytest.raises(LocalProtocolError):
             command()
     assert tx(connection) == b""
     assert connection.phase is Phase.OPEN
@@ -1935,7 +1939,7 @@ def test_v41_error_texts_are_bounded_and_escaped(feed: Feed, bad: str) -> None:
 @pytest.mark.parametrize("byte", [*range(32), 127])
 def test_v42_nothing_written_holds_control_bytes(byte: int) -> None:
     bad = f"a{chr(byte)}b"
-    for make in (
+    requests: list[Callable[[], object]] = [
         lambda: client(target=f"ws://h/{bad}"),
         lambda: client(target=f"ws://h/?{bad}"),
         lambda: client(target=f"ws://{bad}/"),
@@ -1944,20 +1948,22 @@ def test_v42_nothing_written_holds_control_bytes(byte: int) -> None:
         lambda: client(Config(subprotocols=[bad])),
         lambda: client(headers={"X": bad}),
         lambda: client(headers={bad: "x"}),
-    ):
-        with pytest.raises(ValueError if "subprotocols" in make.__code__.co_names else Exception):
+    ]
+    for make in requests:
+        with pytest.raises((LocalProtocolError, ValueError), match=r"expected|token"):
             make()
     connection = server()
     connection.receive_data(req(add=[(PROTOCOL, "a")]), NOW)
     look(connection)
-    for command in (
+    answers: list[Callable[[], object]] = [
         lambda: connection.accept(NOW, subprotocol=bad),
         lambda: connection.accept(NOW, headers={"X": bad}),
         lambda: connection.accept(NOW, headers={bad: "x"}),
         lambda: connection.reject(Response(302, Headers({"Location": bad})), NOW),
         lambda: connection.reject(Response(403, Headers({bad: "x"})), NOW),
         lambda: connection.reject(Response(403, reason=bad), NOW),
-    ):
+    ]
+    for command in answers:
         with pytest.raises(LocalProtocolError, match="expected"):
             command()
         assert tx(connection) == b""
