@@ -99,6 +99,7 @@ class Server:
         handshakes that are not finished are dropped.
         """
         self._closing = True
+        self._idle.set()  # wake those in wait_closed()
         if self._listener is not None:
             self._listener.close()
         for driver in list(self._drivers):
