@@ -86,11 +86,22 @@ class FrameDecoder:
     serial: int
     """Counts the frames begun, so that a caller can tell one unfinished frame from the next."""
 
+    pending: bool
+    """Whether bytes were fed that ``decode`` has not looked at, for want of a call or of budget."""
+
+    mid_frame: bool
+    """Whether, after ``decode``, a frame has begun of which bytes are still to come."""
+
     def __init__(self, masked: bool, rsv: int, max_frame: int, max_message: int) -> None:
-        """``masked``: whether the peer masks (it is a client). ``rsv``: the reserved bits agreed
-        on, a mask within 0x70. ``max_frame``, ``max_message``: bytes, or -1 for no limit."""
+        """Begin at a frame's first byte.
+
+        ``masked``: whether the peer masks (it is a client). ``rsv``: the reserved bits agreed on, a
+        mask within 0x70. ``max_frame``, ``max_message``: bytes, or -1 for no limit.
+        """
         self.fault = None
         self.serial = 0
+        self.pending = False
+        self.mid_frame = False
         self._mask_bit = 0x80 if masked else 0
         self._rsv = rsv
         self._max_frame = max_frame if max_frame >= 0 else _UNLIMITED
@@ -104,14 +115,10 @@ class FrameDecoder:
         self._remaining = -1  # payload bytes still to come of the frame in progress; -1: none
         self._last = False  # the frame in progress ends its message
         self._key = b""  # its masking key, turned to the next byte
-        self._rest = b""  # bytes given but not yet decoded
+        self._data = b""  # bytes given; those before _pos are decoded
+        self._pos = 0
         self._more = bytearray()  # bytes given since
-        self._counted = False  # the frame whose header stands in _rest was counted in serial
-
-    @property
-    def mid_frame(self) -> bool:
-        """Whether a frame has begun and not ended."""
-        return self._remaining >= 0 or bool(self._rest)
+        self._counted = False  # the frame whose header stands at _pos was counted in serial
 
     @property
     def in_message(self) -> bool:
@@ -123,35 +130,31 @@ class FrameDecoder:
         """The opcode of the message in progress, or of the last one."""
         return self._opcode
 
-    @property
-    def pending(self) -> bool:
-        """Whether bytes were fed that ``decode`` has not looked at for want of budget."""
-        return bool(self._more)
-
     def feed(self, data: bytes) -> None:
         """Take more of the stream. Ignored after a fault."""
         if self.fault is None:
-            if self._more:
-                self._more += data
-            elif self._rest:
+            self.pending = True
+            if self._data:
                 self._more += data
             else:
-                self._rest = data
+                self._data = data
 
     def decode(self, budget: int) -> list[Piece]:
         """The next pieces, about ``budget`` bytes of them (payload, and 64 for each).
 
-        An empty list means that more bytes are needed, or that ``fault`` is set.
+        With ``pending`` false after it more bytes are needed, or ``fault`` is set. An empty list
+        alone says neither: a fragment may be empty.
         """
         pieces: list[Piece] = []
-        if self.fault is not None:
+        if not self.pending:
             return pieces
-        data = self._rest
+        data = self._data
+        pos = self._pos
         if self._more:
-            data += bytes(self._more)
+            data = data[pos:] + self._more
+            pos = 0
             self._more.clear()
         end = len(data)
-        pos = 0
         mask_bit = self._mask_bit
         kinds = self._kinds
 
@@ -269,15 +272,22 @@ class FrameDecoder:
                     continue
             budget -= length + _COST
 
-        rest = data[pos:] if pos else data
-        if budget > 0:
-            # Everything was looked at; what is left is the beginning of a frame.
-            self._rest = rest
-            if rest:
-                self._count()
+        self.mid_frame = self._remaining >= 0
+        if pos == end:
+            self._data = b""
+            self._pos = 0
+            self.pending = False
+        elif budget > 0:
+            # Everything was looked at; what is left is the beginning of a frame, a few bytes.
+            self._data = data[pos:]
+            self._pos = 0
+            self.pending = False
+            self.mid_frame = True
+            self._count()
         else:
-            self._rest = b""
-            self._more += rest
+            # Nothing is copied here: a large read may take many calls.
+            self._data = data
+            self._pos = pos
         return pieces
 
     def _count(self) -> None:
@@ -293,7 +303,7 @@ class FrameDecoder:
             self._kinds = self._message_kinds
         self._size += length
         self._remaining = length
-        self._last = kind == _WHOLE or kind == _END
+        self._last = kind in (_WHOLE, _END)
 
     def _long_length(self, data: bytes, pos: int) -> int:
         """The 16-bit or 64-bit length at ``pos + 2``, or -1 with the fault set.
@@ -348,9 +358,9 @@ class FrameDecoder:
 
     def _fail(self, code: int, message: str, rule: str) -> None:
         self.fault = (code, message, rule)
-        self._rest = b""
+        self.pending = False
+        self._data = b""
         self._more.clear()
-        self._remaining = -1
 
 
 def encode_header(first: int, length: int, mask_bit: int) -> bytes:

@@ -507,7 +507,8 @@ class Connection:
         """
         self._room = self.config.read_high_water
         if not self._events:
-            if self._decoder is not None:
+            decoder, messages = self._decoder, self._messages
+            if decoder is not None and messages is not None and (decoder.pending or messages.busy):
                 self._read_frames()
             if not self._events and self._ends and not hold:
                 self._apply_ends(self._now)
@@ -867,20 +868,12 @@ class Connection:
                     room -= messages.resume(events, room)
                     continue
                 # What one piece inflates to is not known before, so a lazy reader takes just one.
-                pieces = decoder.decode(1 if messages.lazy else room)
-                if not pieces:
-                    if decoder.fault is not None:
-                        code, why, rule = decoder.fault
-                        error = PayloadTooBig if code == 1009 else ProtocolError
-                        raise error(why, close_code=code, rule=rule)
-                    if decoder.pending:
-                        continue
-                    break
-                for opcode, data, flags in pieces:
-                    room -= len(data) + _COST
+                for opcode, data, flags in decoder.decode(1 if messages.lazy else room):
                     if opcode < _CLOSE:
-                        messages.add(opcode, data, flags, events)
-                    elif opcode == _PING:
+                        room -= messages.add(opcode, data, flags, events)
+                        continue
+                    room -= len(data) + _COST
+                    if opcode == _PING:
                         events.append(Ping(data))
                         self._owe_pong(data)
                     elif opcode == _PONG:
@@ -888,6 +881,12 @@ class Connection:
                     else:
                         self._latch(Input.RECV_CLOSE, _parse_close(data))
                         return
+                if not decoder.pending and not messages.busy:
+                    if decoder.fault is not None:
+                        code, why, rule = decoder.fault
+                        error = PayloadTooBig if code == 1009 else ProtocolError
+                        raise error(why, close_code=code, rule=rule)
+                    break
         except ProtocolError as error:
             self._latch(Input.FAULT, error)
             return
