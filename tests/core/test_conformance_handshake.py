@@ -1789,8 +1789,8 @@ def test_v30_no_header_is_slow(name: str, value: str) -> None:
         connection.receive_data(data, NOW)
         look(connection)
 
-    # 2 ms is the bound of the row; slow machines and coverage get five times that.
-    assert seconds(work) < 0.010
+    # 2 ms is the bound of the row; slow machines and coverage get ten times that.
+    assert seconds(work) < 0.020
 
 
 @pytest.mark.parametrize("name", ["__class__", "__init__", "constructor", "name", "{0}"])
@@ -2196,8 +2196,8 @@ def test_a22_a_thousand_offers() -> None:
         connection.accept(NOW)
         assert EXTENSIONS.encode() not in tx(connection)
 
-    # 2 ms is the bound of the row; slow machines and coverage get five times that.
-    assert seconds(work) < 0.010
+    # 2 ms is the bound of the row; slow machines and coverage get ten times that.
+    assert seconds(work) < 0.020
     assert len(asked) == 16
 
 

@@ -7,6 +7,7 @@ connection go together is decided in ``handshake.py``.
 Tests: ``tests/core/test_extensions.py``.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
@@ -122,29 +123,27 @@ def format_extensions(offers: Iterable[Offer | tuple[str, Params]]) -> str:
     )
 
 
-_SPACE: Final = " \t"
-
-# Ends every line, so that the scanners need not test for the end. It is in no set of characters.
+# Ends every line, so that the scanners need not test for the end. No pattern matches it.
 _END: Final = "\0"
+
+# Flat patterns without alternatives to go back to: each is linear, and so are all together.
+_TOKEN: Final = re.compile(f"([{re.escape(''.join(sorted(_TOKEN_CHARS)))}]+)[ \t]*")
+_SPACE: Final = re.compile(r"[ \t]*")
+_BETWEEN: Final = re.compile(r"[ \t,]*")
 
 
 def _parse_line_untrusted(value: str, offers: list[Offer]) -> None:
     text = value + _END
     last = len(value)
-    at = 0
-    while True:
-        # Between elements: white space and the commas of empty elements.
-        while text[at] in ", \t":
-            at += 1
-        if at == last:
-            return
+    at = _skip(_BETWEEN, text, 0)
+    while at < last:
         name, at = _token_untrusted(text, at, "an extension name")
         parameters: list[tuple[str, str | None]] = []
         while text[at] == ";":
-            key, at = _token_untrusted(text, _skip_space(text, at + 1), "a parameter name")
+            key, at = _token_untrusted(text, _skip(_SPACE, text, at + 1), "a parameter name")
             argument: str | None = None
             if text[at] == "=":
-                at = _skip_space(text, at + 1)
+                at = _skip(_SPACE, text, at + 1)
                 if text[at] == '"':
                     argument, at = _quoted_untrusted(text, at + 1)
                 else:
@@ -153,16 +152,15 @@ def _parse_line_untrusted(value: str, offers: list[Offer]) -> None:
         if at != last and text[at] != ",":
             raise _unexpected(text, at, "',' or ';'")
         offers.append(Offer(name, tuple(parameters)))
+        at = _skip(_BETWEEN, text, at)
 
 
 def _token_untrusted(text: str, at: int, what: str) -> tuple[str, int]:
     """Return the token at ``at``, and where the text goes on after white space."""
-    start = at
-    while text[at] in _TOKEN_CHARS:
-        at += 1
-    if at == start:
+    match = _TOKEN.match(text, at)
+    if match is None:
         raise _unexpected(text, at, what)
-    return text[start:at], _skip_space(text, at)
+    return match[1], match.end()
 
 
 def _quoted_untrusted(text: str, at: int) -> tuple[str, int]:
@@ -181,13 +179,13 @@ def _quoted_untrusted(text: str, at: int) -> tuple[str, int]:
         at += 1
     if not characters:
         raise _unexpected(text, at, "a token inside the quotes")
-    return "".join(characters), _skip_space(text, at + 1)
+    return "".join(characters), _skip(_SPACE, text, at + 1)
 
 
-def _skip_space(text: str, at: int) -> int:
-    while text[at] in _SPACE:
-        at += 1
-    return at
+def _skip(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Return where the text goes on behind what the pattern, which always matches, takes."""
+    match = pattern.match(text, at)
+    return at if match is None else match.end()
 
 
 def _unexpected(text: str, at: int, expected: str) -> ValueError:
