@@ -1648,6 +1648,87 @@ def test_ws_9_1_name_case(feed: Feed) -> None:
     failed(feed, resp(add=[(EXTENSIONS, "Permessage-Deflate")]), Config(extensions=[BITS]))
 
 
+def check_no_extension(connection: Connection, *, masked: bool) -> None:
+    """RSV1 is clear in what goes out, and a fault in what comes in."""
+    tx(connection)
+    connection.send_text("aaaaaaaaaaaaaaaaaaaa")
+    connection.send_binary(b"aaaaaaaaaaaaaaaaaaaa")
+    sent = tx(connection)
+    size = 20 + (2 if masked else 6)
+    assert (sent[0], sent[size]) == (0x81, 0x82)
+    connection.receive_data(frame(0xC1, b"x", masked=masked), NOW)
+    assert look(connection) == []
+    (close,) = connection.data_to_send()
+    assert close[0] == 0x88
+    body = (
+        close[2:]
+        if masked
+        else bytes(byte ^ close[2 + at % 4] for at, byte in enumerate(close[6:]))
+    )
+    assert body[:2] == (1002).to_bytes(2, "big")
+
+
+def test_ws_9_1_until_agreed(feed: Feed) -> None:
+    event, connection = opened(feed, resp(), Config(extensions=[DEFLATE]))
+    assert event.agreement.extensions == ()
+    check_no_extension(connection, masked=False)
+
+
+def test_ws_9_1_reg(feed: Feed) -> None:
+    connection, _ = requested(feed, req(), Config(extensions=[DEFLATE]))
+    connection.accept(NOW)
+    look(connection)
+    check_no_extension(connection, masked=True)
+
+
+@dataclass(frozen=True)
+class Mark(Plain):
+    """A codec that puts a letter behind each message, and takes it off again."""
+
+    letter: bytes
+
+    def encode(
+        self, opcode: int, payload: bytes, first: bool, final: bool, compress: bool | None
+    ) -> tuple[bytes, int]:
+        return payload + self.letter, 0
+
+    def decode(
+        self, payload: bytes, rsv: int, first: bool, final: bool, limit: int
+    ) -> Iterable[bytes]:
+        assert payload.endswith(self.letter)
+        return [payload[:-1]]
+
+
+@dataclass(frozen=True)
+class Marking(Echo):
+    def accept(self, offer: Params) -> Agreed | None:
+        return Agreed(offer, lambda role: Mark(self.name.encode()))
+
+    def confirm(self, offers: Sequence[Params], answer: Params) -> Agreed:
+        return Agreed(answer, lambda role: Mark(self.name.encode()))
+
+
+def test_ws_9_1_compose(feed: Feed) -> None:
+    config = Config(extensions=[Marking("y"), Marking("x")])
+    _, connection = opened(feed, resp(add=[(EXTENSIONS, "x, y")]), config)
+    tx(connection)
+    connection.send_text("hi")
+    sent = tx(connection)
+    assert sent[1] == 0x84
+    assert bytes(byte ^ sent[2 + at % 4] for at, byte in enumerate(sent[6:])) == b"hixy"
+    connection.receive_data(text("hixy", masked=False), NOW)
+    assert look(connection) == [Message("hi", OpCode.TEXT)]
+
+    connection, _ = requested(feed, req(add=[(EXTENSIONS, "x, y")]), config)
+    connection.accept(NOW)
+    look(connection)
+    tx(connection)
+    connection.send_text("hi")
+    assert tx(connection) == text("hixy", masked=False)
+    connection.receive_data(text("hixy", masked=True), NOW)
+    assert look(connection) == [Message("hi", OpCode.TEXT)]
+
+
 def test_two_extensions_never_share_header_bits(feed: Feed) -> None:
     other = Echo("other", 0x40)
     for value, chosen in (
