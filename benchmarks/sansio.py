@@ -1,0 +1,314 @@
+"""Sans-IO cost per message: receiving and sending, ours beside ``websockets`` and ``wsproto``.
+
+    python -m benchmarks.sansio [--quick] [--json FILE]
+
+Every candidate gets the same bytes and gives whole messages: text as ``str``, checked to be UTF-8,
+with a limit on the size. The candidates take turns, round by round, so that a change of the machine's
+speed meets all of them; the table shows the median of each and of the paired ratios.
+
+Settings of the peers. websockets: ``ServerProtocol``/``ClientProtocol`` in state OPEN, frames joined
+into messages as its own bindings do it (a list of payloads, decoded at the end), C speed-ups on.
+wsproto: ``Connection``, fragments joined likewise. permessage-deflate: level 6, memory level 8, 15
+bits, context takeover, for all three.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wsproto_core import COMPILED, Agreement, Connection, ExtensionNegotiated, Role
+from wsproto_core.config import Config
+from wsproto_core.extensions.deflate import PerMessageDeflate
+
+SIZES = (32, 1024, 65536, 1 << 20)
+BATCH_BYTES = 1 << 16  # about so much is fed or sent in one go: what one read brings
+
+
+def payload(size: int, *, text: bool) -> bytes:
+    """Text that deflates like JSON does, or bytes that hardly do."""
+    if not text:
+        return random.Random(size).randbytes(size)
+    words = [f'"key{i % 50}": {i * 7 % 1000}, ' for i in range(size // 12 + 2)]
+    return "".join(words).encode()[:size]
+
+
+def frame(data: bytes, *, text: bool, masked: bool, rsv1: bool = False) -> bytes:
+    first = 0x80 | (0x40 if rsv1 else 0) | (1 if text else 2)
+    bit = 0x80 if masked else 0
+    if len(data) < 126:
+        head = bytes((first, bit | len(data)))
+    elif len(data) < 65536:
+        head = bytes((first, bit | 126)) + len(data).to_bytes(2)
+    else:
+        head = bytes((first, bit | 127)) + len(data).to_bytes(8)
+    if not masked:
+        return head + data
+    key = b"\x37\xfa\x21\x3d"
+    pad = (key * (len(data) // 4 + 1))[: len(data)]
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(pad, "little")
+    return head + key + mixed.to_bytes(len(data), "little")
+
+
+# A candidate makes, for one case, a function that handles one batch and returns how many messages
+# went through it.
+Run = Callable[[], int]
+
+
+class Ours:
+    name = "wsproto-core"
+
+    def _connection(self, role: Role, deflated: bool) -> Connection:
+        config = Config(max_message_size=1 << 24, max_frame_size=1 << 24)
+        agreement, codecs = Agreement(), []
+        if deflated:
+            extension = PerMessageDeflate(level=6, mem_level=8)
+            agreed = extension.accept(())
+            assert agreed is not None
+            agreement = Agreement(
+                extensions=(ExtensionNegotiated(extension.name, agreed.parameters, extension.rsv),)
+            )
+            codecs = [agreed.codec(role)]
+        connection = Connection.after_handshake(role, config, agreement, now=0.0, codecs=codecs)
+        connection.events()
+        return connection
+
+    def receive(self, batch: bytes, count: int, *, server: bool, deflated: bool) -> Run:
+        connection = self._connection(Role.SERVER if server else Role.CLIENT, deflated)
+
+        def run() -> int:
+            connection.receive_data(batch, 0.0)
+            seen = 0
+            while events := connection.events():
+                seen += len(events)
+            return seen
+
+        return run
+
+    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+        connection = self._connection(Role.SERVER if server else Role.CLIENT, deflated)
+        value = data.decode() if text else data
+
+        def run() -> int:
+            for _ in range(count):
+                if text:
+                    connection.send_text(value)
+                else:
+                    connection.send_binary(value)  # type: ignore[arg-type]
+            connection.data_to_send()
+            return count
+
+        return run
+
+
+class Websockets:
+    name = "websockets"
+
+    def _protocol(self, server: bool, deflated: bool) -> Any:
+        from websockets.extensions.permessage_deflate import (
+            PerMessageDeflate as TheirDeflate,
+        )
+        from websockets.protocol import Protocol, Side, State
+
+        side = Side.SERVER if server else Side.CLIENT
+        protocol = Protocol(side, state=State.OPEN, max_size=1 << 24)
+        if deflated:
+            protocol.extensions = [TheirDeflate(False, False, 15, 15, {"level": 6, "memLevel": 8})]
+        return protocol
+
+    def receive(self, batch: bytes, count: int, *, server: bool, deflated: bool) -> Run:
+        from websockets.frames import Opcode
+
+        protocol = self._protocol(server, deflated)
+        text = bool(batch[0] & 1)
+
+        def run() -> int:
+            protocol.receive_data(batch)
+            seen = 0
+            parts: list[bytes] = []
+            for event in protocol.events_received():
+                if event.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+                    parts.append(event.data)
+                    if event.fin:
+                        whole = parts[0] if len(parts) == 1 else b"".join(parts)
+                        if text:
+                            bytes(whole).decode()
+                        parts.clear()
+                        seen += 1
+            return seen
+
+        return run
+
+    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+        protocol = self._protocol(server, deflated)
+        value = data.decode() if text else data
+
+        def run() -> int:
+            for _ in range(count):
+                if text:
+                    protocol.send_text(value.encode())  # type: ignore[union-attr]
+                else:
+                    protocol.send_binary(value)
+            protocol.data_to_send()
+            return count
+
+        return run
+
+
+class Wsproto:
+    name = "wsproto"
+
+    def _connection(self, server: bool, deflated: bool) -> Any:
+        from wsproto.connection import Connection as TheirConnection
+        from wsproto.connection import ConnectionType
+        from wsproto.extensions import PerMessageDeflate as TheirDeflate
+
+        kind = ConnectionType.SERVER if server else ConnectionType.CLIENT
+        extensions = []
+        if deflated:
+            extension = TheirDeflate()
+            if server:
+                extension.accept("permessage-deflate")
+            else:
+                extension.finalize("permessage-deflate")
+            extensions.append(extension)
+        return TheirConnection(kind, extensions)
+
+    def receive(self, batch: bytes, count: int, *, server: bool, deflated: bool) -> Run:
+        connection = self._connection(server, deflated)
+        text = bool(batch[0] & 1)
+
+        def run() -> int:
+            connection.receive_data(batch)
+            seen = 0
+            parts: list[Any] = []
+            for event in connection.events():
+                parts.append(event.data)
+                if event.message_finished:
+                    if len(parts) > 1:
+                        ("" if text else b"").join(parts)  # type: ignore[attr-defined]
+                    parts.clear()
+                    seen += 1
+            return seen
+
+        return run
+
+    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+        from wsproto.events import BytesMessage, TextMessage
+
+        connection = self._connection(server, deflated)
+        value = data.decode() if text else data
+
+        def run() -> int:
+            out = []
+            for _ in range(count):
+                if text:
+                    out.append(connection.send(TextMessage(value)))
+                else:
+                    out.append(connection.send(BytesMessage(value)))
+            return count
+
+        return run
+
+
+def deflate_batch(data: bytes, count: int, *, text: bool, masked: bool) -> bytes:
+    """``count`` messages that any inflater takes again and again: each stands alone."""
+    deflater = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
+    body = (deflater.compress(data) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+    return frame(body, text=text, masked=masked, rsv1=True) * count
+
+
+def time_of(run: Run, count: int, seconds: float) -> float:
+    """Seconds per message, over about ``seconds``."""
+    assert run() == count
+    rounds, began = 0, time.perf_counter()
+    while True:
+        run()
+        rounds += 1
+        took = time.perf_counter() - began
+        if took > seconds:
+            return took / rounds / count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="sans-IO cost per message")
+    parser.add_argument("--quick", action="store_true", help="shorter rounds, plain only")
+    parser.add_argument("--json", type=Path, help="store the results")
+    options = parser.parse_args()
+    seconds, rounds = (0.02, 3) if options.quick else (0.08, 7)
+
+    candidates = [Ours(), Websockets(), Wsproto()]
+    print(f"Python {sys.version.split()[0]}, {'compiled' if COMPILED else 'pure'} build")
+    print(f"{'case':44} " + " ".join(f"{c.name:>14}" for c in candidates) + "   peer/ours")
+    results = []
+    for size in SIZES:
+        count = max(1, min(500, BATCH_BYTES // size))
+        for text in (True, False):
+            data = payload(size, text=text)
+            for deflated in (False,) if options.quick else (False, True):
+                for way in ("in", "in unmasked", "out", "out masked"):
+                    runs: list[Run] = []
+                    for candidate in candidates:
+                        if way.startswith("in"):
+                            server = way == "in"
+                            batch = (
+                                deflate_batch(data, count, text=text, masked=server)
+                                if deflated
+                                else frame(data, text=text, masked=server) * count
+                            )
+                            runs.append(
+                                candidate.receive(batch, count, server=server, deflated=deflated)
+                            )
+                        else:
+                            runs.append(
+                                candidate.send(
+                                    data,
+                                    count,
+                                    text=text,
+                                    server=way == "out",
+                                    deflated=deflated,
+                                )
+                            )
+                    times: list[list[float]] = [[] for _ in runs]
+                    for _ in range(rounds):
+                        for index, run in enumerate(runs):
+                            times[index].append(time_of(run, count, seconds))
+                    medians = [statistics.median(item) * 1e6 for item in times]
+                    ratios = [
+                        statistics.median(
+                            theirs / ours for theirs, ours in zip(item, times[0], strict=True)
+                        )
+                        for item in times[1:]
+                    ]
+                    kind = "text" if text else "binary"
+                    case = f"{way}, {size} B {kind}{', deflated' if deflated else ''}"
+                    print(
+                        f"{case:44} "
+                        + " ".join(f"{value:11.2f} µs" for value in medians)
+                        + "   "
+                        + " ".join(f"{ratio:6.2f}" for ratio in ratios)
+                    )
+                    results.append(
+                        {
+                            "case": case,
+                            "us_per_message": {
+                                c.name: value for c, value in zip(candidates, medians, strict=True)
+                            },
+                            "peer_over_ours": {
+                                c.name: ratio
+                                for c, ratio in zip(candidates[1:], ratios, strict=True)
+                            },
+                        }
+                    )
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
