@@ -5,8 +5,8 @@ Written from RFC 6455 section 5.2 and not from the code under test: the tests ju
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from wsproto_core import (
     Agreement,
@@ -16,16 +16,30 @@ from wsproto_core import (
     Config,
     Connection,
     Event,
+    ExtensionNegotiated,
     Message,
     OpCode,
     Opened,
+    PayloadTooBig,
     Phase,
     ProtocolError,
     Role,
     Transport,
 )
 
-__all__ = ["KEY", "MakeRig", "Rig", "close_body", "frame", "header", "mask", "parse", "text"]
+__all__ = [
+    "KEY",
+    "MakeRig",
+    "Repeater",
+    "Rig",
+    "close_body",
+    "frame",
+    "header",
+    "mask",
+    "parse",
+    "text",
+    "with_codec",
+]
 
 KEY = bytes.fromhex("37fa213d")  # the key of the RFC's examples
 
@@ -91,6 +105,52 @@ def close_body(code: int, reason: str | bytes = b"") -> bytes:
 def text(data: str) -> Message:
     """The event of a text message."""
     return Message(data, OpCode.TEXT)
+
+
+class Repeater:
+    """A codec for tests: a message with its bit comes out with each byte ``times`` times, in
+    slices of at most ``piece``; going out, ``compress`` sets the bit and takes every n-th byte.
+    """
+
+    def __init__(self, times: int, *, piece: int = 64 << 10, bit: int = 0x40) -> None:
+        self.times = times
+        self.piece = piece
+        self.bit = bit
+        self.total = 0
+        self.given = 0  # slices that somebody took
+
+    def encode(
+        self, opcode: int, payload: bytes, first: bool, final: bool, compress: bool | None
+    ) -> tuple[bytes, int]:
+        if not compress:
+            return payload, 0
+        return payload[:: self.times], self.bit
+
+    def decode(
+        self, payload: bytes, rsv: int, first: bool, final: bool, limit: int
+    ) -> Iterator[bytes]:
+        times = self.times if rsv else 1
+        self.total = len(payload) * times + (0 if first else self.total)
+        if limit >= 0 and self.total > limit:
+            raise PayloadTooBig(f"message of {self.total} bytes or more is over {limit}")
+        step = max(1, self.piece // times)
+        for start in range(0, len(payload), step):
+            self.given += 1
+            yield b"".join(bytes([byte]) * times for byte in payload[start : start + step])
+
+    def idle(self) -> None:
+        pass
+
+
+def with_codec(*codecs: Codec, rsv: int = 0x40) -> dict[str, Any]:
+    """Arguments of ``Rig`` for a connection that agreed on ``codecs``.
+
+    The first claims ``rsv``, each further one the next lower bit.
+    """
+    agreed = tuple(
+        ExtensionNegotiated(f"x-{place}", (), rsv >> place) for place in range(len(codecs))
+    )
+    return {"agreement": Agreement(extensions=agreed), "codecs": codecs}
 
 
 class Rig:
