@@ -9,6 +9,7 @@ stops, gives what came before it, and leaves ``(close code, message, rule)`` in 
 The source of the pure build and of the compiled one. Tests: ``tests/core/test_framing.py``.
 """
 
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from ._mask_py import apply_mask
@@ -37,6 +38,7 @@ _COST: Final = 64  # what a piece costs beside its payload when counting against
 _UNLIMITED: Final = (1 << 63) - 1  # the largest length a frame can declare
 
 
+@lru_cache(maxsize=16)  # a table costs 40 µs, and there are no more than these
 def _kinds(rsv: int, in_message: bool) -> bytes:
     """What each of the 256 first bytes is, where ``rsv`` are the reserved bits agreed on.
 
