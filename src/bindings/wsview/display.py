@@ -6,7 +6,9 @@ Pure functions; nothing here writes anything. Tests: ``tests/wsview/test_display
 import unicodedata
 from typing import Final
 
-__all__ = ["Buffer", "describe", "escape", "hex_dump", "milliseconds", "size"]
+from wsproto_core import CloseCode
+
+__all__ = ["Buffer", "describe_close", "escape", "hex_dump", "milliseconds", "size"]
 
 Buffer = bytes | bytearray | memoryview
 
@@ -65,6 +67,12 @@ def milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
-def describe(code: int | None, reason: str | None) -> str:
-    """Name a close code and its reason, such as ``1000 (normal closure) "bye"``."""
-    return ""
+def describe_close(code: int | None, reason: str | None) -> str:
+    """Name a close code and its reason, such as ``1000 (normal closure): bye``."""
+    if code is None:
+        return "no close code"
+    try:
+        shown = f"{code} ({CloseCode(code).name.lower().replace('_', ' ')})"
+    except ValueError:  # 3000 to 4999 are nobody's in particular
+        shown = str(code)
+    return f"{shown}: {escape(reason)}" if reason else shown

@@ -2,7 +2,7 @@
 
 import logging
 
-from wsproto_asyncio import CloseCode, Frame, WebSocketView
+from wsproto_asyncio import Frame, WebSocketView
 from wsproto_core import is_usable_close_code
 
 from ..display import escape

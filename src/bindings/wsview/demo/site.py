@@ -3,14 +3,23 @@
 from importlib.resources import files
 from typing import Final
 
-from wsproto_asyncio import Headers, Request, Response, Server, path, serve
+from wsproto_asyncio import (
+    Headers,
+    Response,
+    Route,
+    Server,
+    UpgradeRequest,
+    WebSocketView,
+    path,
+    serve,
+)
 
 from .chat import Chat
 from .echo import Echo
 
 __all__ = ["ROUTES", "page", "start"]
 
-ROUTES: Final = [
+ROUTES: Final[list[Route[WebSocketView]]] = [
     path("/ws/chat/<room>", Chat, name="chat"),
     path("/ws/echo", Echo, name="echo"),
 ]
@@ -24,25 +33,15 @@ _FILES: Final = {
     "/icon.svg": ("image/svg+xml", (_STATIC / "icon.svg").read_bytes()),
 }
 # The page may load and connect to its own server, and nothing else; no inline script or style.
-_POLICY: Final = "; ".join(
-    [
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self'",
-        "connect-src 'self'",
-        "base-uri 'none'",
-        "form-action 'none'",
-        "frame-ancestors 'none'",
-    ]
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-async def page(request: Request) -> Response | None:
+async def page(request: UpgradeRequest) -> Response | None:
     """Answer a plain GET with a file of the page; leave WebSocket requests to the routes."""
-    if "upgrade" in request.headers:
-        return None
-    if request.path not in _FILES:
+    if request.is_upgrade or request.path not in _FILES:
         return None
     content_type, body = _FILES[request.path]
     headers = {
