@@ -560,6 +560,11 @@ class Connection:
         at = self._timers.next
         return None if at == math.inf else at
 
+    @property
+    def time(self) -> float:
+        """The latest time that an input or command told."""
+        return self._now
+
     def awaits_pong(self, payload: bytes) -> bool:
         """Whether a ping of ours with this payload is unanswered, by its own pong or a later one."""
         return payload in self._pings

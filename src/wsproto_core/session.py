@@ -24,7 +24,7 @@ from typing import Any, Final, TypeAlias
 
 from .config import Config
 from .connection import Buffer, Connection
-from .enums import CloseCode, OpCode, Phase, Transport, is_usable_close_code
+from .enums import CloseCode, OpCode, Phase, Role, Transport, is_usable_close_code
 from .errors import (
     ConnectionClosed,
     HookError,
@@ -131,13 +131,12 @@ class CallKind(IntEnum):
 class Call:
     """One hook to run, given out by ``next_call`` and handed back with its outcome."""
 
-    __slots__ = ("arguments", "cost", "hook", "kind")
+    __slots__ = ("arguments", "hook", "kind")
 
-    def __init__(self, kind: CallKind, hook: Hook, arguments: tuple[Any, ...], cost: int) -> None:
+    def __init__(self, kind: CallKind, hook: Hook, arguments: tuple[Any, ...]) -> None:
         self.kind = kind
         self.hook = hook
         self.arguments = arguments
-        self.cost = cost
 
     def __repr__(self) -> str:
         return f"<Call {self.kind.name} {getattr(self.hook, '__qualname__', self.hook)}>"
@@ -161,6 +160,7 @@ class _Start:
 _Item: TypeAlias = Event | _Trouble | _Start
 
 _NO_HOOKS: Final = Hooks()
+_MUTE: Final = (Phase.DRAINING, Phase.CLOSED)  # nothing that the peer says counts any more
 
 
 class Session:
@@ -192,32 +192,35 @@ class Session:
         """``hooks``: of a client, or of a server with one view. ``gate``: a server's ``(event)``
         hook before routing, for plain HTTP too; gives ``None`` or ``Accept`` to go on, or a
         ``Response``. ``route``: says which view serves a request, or the refusal; it does no I/O
-        and may make the view."""
+        and may make the view.
+        """
         self.connection = connection
         self.hooks = hooks if hooks is not None else _NO_HOOKS
         self.opened = False
         self._gate = gate
         self._route = route
         self._queue: deque[_Item] = deque()
-        self._cost = 0  # of the queue and of running message hooks
+        self._cost = 0  # of the queue
         self._running = 0  # message hooks
         self._alone = False  # a hook that runs alone is running
         self._wants_read = True
-        self._failed = False  # a hook failed: no further message is handed out
-        self._told: Exception | None = None  # the error that on_error knows
+        self._deaf = False  # nobody is left to take messages: a hook failed, or run() ended
+        self._over = False  # all that the peer said was taken, and nothing more will come
+        self._told: list[BaseException] = []  # the errors that on_error knows
         self._closing = 0  # callers that wait in close()
-        self._reader = False  # somebody waits in take_message
-        self._reads = False  # somebody ever did
+        self._reader = False  # somebody waits for a message
+        self._reads = False  # somebody did, and may come back for more
         self._in_hand = False  # a message was taken, and its reader did not come back yet
-        self._wants_control = False  # read_frame is used: control frames are given to the reader
+        self._keeps_control = False  # the reader wants control frames too
         self._awaited: dict[bytes, float] = {}  # pings somebody waits for: when they were sent
         self._rtts: dict[bytes, float] = {}
         self._overdue = math.inf  # when running hooks are given up after the end
         self._given_up = False
+        self._close_timed = False  # on_close has its own time
         self._cancel = False
         self._quiet = False
         self._choice = Accept()
-        if self.hooks.run is not None:
+        if self.hooks.run is not None and connection.role is Role.CLIENT:
             self._queue.append(_Start())
 
     # ------------------------------------------------------------------ the driver reports
@@ -241,29 +244,21 @@ class Session:
         """It is ``now``. Early and repeated calls do nothing."""
         self.connection.handle_timeout(now)
         if now >= self._overdue:
-            self._give_up_hooks(now)
+            self._give_up_hooks()
         self._look(now)
 
     def write_blocked(self, pending: int, now: float) -> None:
-        """The transport holds ``pending`` bytes that the peer has not taken; 0 when it caught up."""
+        """The transport holds ``pending`` bytes that the peer has not taken; 0: it caught up."""
         self.connection.write_blocked(pending, now)
 
     def call_returned(self, call: Call, value: object, now: float) -> None:
         """A hook returned; ``value`` counts for those of the handshake."""
         kind = call.kind
-        if kind is CallKind.MESSAGE:
-            self._running -= 1
-            self._cost -= call.cost
+        self._came_back(kind)
+        if kind is CallKind.GATE or kind is CallKind.REQUEST:
+            self._answer(kind, value, now)
         elif kind is CallKind.RUN:
             self._run_ended(now)
-        elif self._given_up and kind is not CallKind.CLOSE:
-            pass  # it came back after all; nobody waits for it any more
-        else:
-            self._alone = False
-            if kind is CallKind.GATE or kind is CallKind.REQUEST:
-                self._answer(kind, value, now)
-            elif kind is CallKind.CLOSE:
-                self._overdue = math.inf
         self._look(now)
 
     def call_failed(self, call: Call, error: BaseException, now: float) -> None:
@@ -272,21 +267,25 @@ class Session:
         An ``error`` that is no ``Exception`` (a cancellation) is not logged.
         """
         kind = call.kind
+        self._came_back(kind)
+        if not self._is_ending(error):
+            if isinstance(error, Exception):
+                logger.error(
+                    "exception in %s", getattr(call.hook, "__qualname__", call.hook), exc_info=error
+                )
+            if kind is not CallKind.ERROR and kind is not CallKind.CLOSE:
+                self._fail(kind, error, now)
+        if kind is CallKind.RUN:
+            self._forget_reader()
+        self._look(now)
+
+    def _came_back(self, kind: CallKind) -> None:
+        if kind is CallKind.RUN or (self._given_up and kind is not CallKind.CLOSE):
+            return  # nobody waits for it
         if kind is CallKind.MESSAGE:
             self._running -= 1
-            self._cost -= call.cost
-        elif kind is not CallKind.RUN and (kind is CallKind.CLOSE or not self._given_up):
+        else:
             self._alone = False
-        lost_race = isinstance(error, ConnectionClosed) and self.connection.phase is not Phase.OPEN
-        if isinstance(error, Exception) and not lost_race:
-            logger.error(
-                "exception in %s", getattr(call.hook, "__qualname__", call.hook), exc_info=error
-            )
-        if kind is CallKind.CLOSE:
-            self._overdue = math.inf
-        elif kind is not CallKind.ERROR and not lost_race:
-            self._fail(error, now)
-        self._look(now)
 
     # ------------------------------------------------------------------ the driver reads
 
@@ -317,50 +316,51 @@ class Session:
 
     def has_call(self) -> bool:
         """Whether ``next_call`` would give one."""
-        queue = self._queue
-        if not queue or self._alone:
-            return False
-        item = queue[0]
-        kind = type(item)
-        if kind is Message or kind is Chunk or kind is Ping or kind is Pong:
-            if self._reader or not self._has_hook(item):
-                return False
-            limit = 1 if kind is Chunk else self.connection.config.concurrent_hooks
-            return self._running < limit
-        return kind is _Start or self._running == 0 or self._given_up
+        return self._next_at() >= 0
 
     def next_call(self) -> Call | None:
-        """The next hook to run, or ``None`` while none may start."""
-        if not self.has_call():
+        """The next hook to run, or ``None`` while none may start.
+
+        It makes room: read ``wants_read`` after it.
+        """
+        at = self._next_at()
+        if at < 0:
             return None
         hooks = self.hooks
-        item = self._queue.popleft()
+        item = self._queue[at]
+        del self._queue[at]
+        self._cost -= _cost_of(item)
         if type(item) is Message:
-            cost = len(item.data) + _COST
             self._running += 1
+            if not self._wants_read:
+                self._look(self.connection.time)
             opcode = item.opcode
             if opcode is OpCode.TEXT:
                 if hooks.on_text is not None:
-                    return Call(CallKind.MESSAGE, hooks.on_text, (item.data,), cost)
+                    return Call(CallKind.MESSAGE, hooks.on_text, (item.data,))
             elif hooks.on_binary is not None:
-                return Call(CallKind.MESSAGE, hooks.on_binary, (item.data,), cost)
+                return Call(CallKind.MESSAGE, hooks.on_binary, (item.data,))
             assert hooks.on_message is not None
             data = item.data if isinstance(item.data, bytes) else item.data.encode()
-            return Call(CallKind.MESSAGE, hooks.on_message, (data, opcode), cost)
+            return Call(CallKind.MESSAGE, hooks.on_message, (data, opcode))
         return self._rare_call(item)
 
     def is_finished(self) -> bool:
-        """Whether the connection is closed and every hook, ``on_close`` too, has come to its end."""
+        """Whether the connection is closed and every hook, ``on_close`` too, has come to its end.
+
+        A ``run`` that still runs does not count: it may wait for this.
+        """
         return (
             self.connection.phase is Phase.CLOSED
             and not self._alone
-            and (self._running == 0 or self._given_up)
+            and self._running == 0
             and not any(self._has_hook(item) for item in self._queue)
         )
 
     def take_cancel(self) -> bool:
         """Whether hooks overran ``close_timeout`` after the end, since this was last asked: cancel
-        every hook that is running, or where that cannot be done leave it alone."""
+        every hook that is running, or where that cannot be done leave it alone.
+        """
         cancel, self._cancel = self._cancel, False
         return cancel
 
@@ -368,12 +368,7 @@ class Session:
 
     def accept(self, choice: Accept, now: float) -> None:
         """Answer the request with a 101. Raises ``LocalProtocolError`` if that does not fit."""
-        subprotocol = choice.subprotocol
-        self.connection.accept(
-            now,
-            subprotocol=... if subprotocol == "" else subprotocol,
-            headers=choice.headers,
-        )
+        self._send_101(choice, now)
         self._look(now)
 
     def reject(self, response: Response, now: float) -> None:
@@ -445,7 +440,7 @@ class Session:
             logger.debug("a posted message was dropped: %s", error)
 
     def can_begin(self) -> bool:
-        """Whether a new message may begin: no fragmented one of ours is unfinished (or all ended)."""
+        """Whether a new message may begin: no message of ours is unfinished, or all ended."""
         return self.connection.sending is None or self.connection.phase is not Phase.OPEN
 
     def is_writable(self) -> bool:
@@ -453,19 +448,20 @@ class Session:
         return self.connection.below_mark or self.connection.phase is Phase.CLOSED
 
     def check_sent(self) -> None:
-        """After waiting for ``is_writable``: raise if the connection ended instead."""
-        if not self.connection.below_mark:
+        """After waiting for ``is_writable``: raise if what was queued was dropped instead."""
+        if self.connection.transport is Transport.ABORT or not self.connection.below_mark:
             raise self._ended()
 
     def ping(self, payload: Buffer | None, now: float) -> bytes:
         """Queue a ping whose pong is waited for; then wait for ``pong_arrived``."""
         key = self.connection.ping(payload, now)
         self._awaited[key] = now
+        self._look(now)
         return key
 
     def pong_arrived(self, key: bytes) -> bool:
         """Whether the ping is answered, or never will be."""
-        return key in self._rtts or self.connection.phase is Phase.CLOSED
+        return key in self._rtts or self._over
 
     def take_rtt(self, key: bytes) -> float:
         """Seconds of the round trip; raises what ended the connection if there was none."""
@@ -483,11 +479,13 @@ class Session:
     def close(self, code: int | None, reason: str, now: float) -> None:
         """Start the closing handshake; then wait for ``is_closed``."""
         self.connection.close(code, reason, now=now)
+        self._reads = False  # who closes need not read the rest
         self._look(now)
 
     def close_kindly(self, code: int, reason: str, now: float) -> None:
         """As ``close``, for callers who want no error: a reason over 123 bytes is cut at a
-        character, and a code that must not be sent becomes 1011 and is logged."""
+        character, and a code that must not be sent becomes 1011 and is logged.
+        """
         if not is_usable_close_code(code):
             logger.error("expected a close code that may be sent, got %r; sending 1011", code)
             code = int(CloseCode.INTERNAL_ERROR)
@@ -496,7 +494,8 @@ class Session:
 
     def wait_for_close(self, waiting: bool, now: float) -> None:
         """Somebody begins or stops waiting in ``close()``: messages that find no room are dropped
-        meanwhile, for nobody may be there to take them, and the peer's Close is behind them."""
+        meanwhile, for nobody may be there to take them, and the peer's Close is behind them.
+        """
         self._closing += 1 if waiting else -1
         self._look(now)
 
@@ -534,7 +533,8 @@ class Session:
 
     def begin_read(self, now: float, *, control: bool = False) -> None:
         """Somebody wants the next message (``control``: or control frame); then wait for
-        ``has_message``. Raises ``LocalProtocolError`` if somebody else waits already."""
+        ``has_message``. Raises ``LocalProtocolError`` if somebody else waits already.
+        """
         if self._reader:
             raise LocalProtocolError(
                 "expected one reader at a time: another task or thread already waits for a message"
@@ -542,32 +542,33 @@ class Session:
         self._reader = True
         self._reads = True
         self._in_hand = False
-        self._wants_control = self._wants_control or control
-        if not control:
-            self._drop_control()
+        self._keep_control(control)
         self._look(now)
 
     def has_message(self) -> bool:
         """Whether ``take_message`` gives something at once, be it the error that ended it all."""
-        return bool(self._queue and self._is_readable(self._queue[0])) or (
-            self.connection.phase is Phase.CLOSED
-        )
+        if self._readable_at() >= 0:
+            return True
+        return self._over and not any(self._is_readable(item) for item in self._queue)
 
     def take_message(self, now: float) -> Message | Chunk | Ping | Pong | Close:
         """The next message for the reader. Raises what ended the connection when there is none."""
-        queue = self._queue
-        if not queue or not self._is_readable(queue[0]):
+        at = self._readable_at()
+        if at < 0:
             raise self._ended()
-        item = queue.popleft()
+        item = self._queue[at]
+        del self._queue[at]
         assert isinstance(item, (Message, Chunk, Ping, Pong, Close))
         self._cost -= _cost_of(item)
         self._in_hand = True
-        self._balance(now)
+        self._look(now)
         return item
 
     def end_read(self, now: float) -> None:
         """The reader got its message, or stopped waiting."""
         self._reader = False
+        if self.hooks.takes_messages:
+            self._keep_control(False)  # they would stand in the way of the hooks
         self._look(now)
 
     # ------------------------------------------------------------------ decisions: events
@@ -575,31 +576,35 @@ class Session:
     def _look(self, now: float) -> None:
         """Take what the connection has to tell, as far as there is room for it."""
         connection = self.connection
-        while True:
-            if self._cost >= connection.config.read_high_water and not self._drops:
-                break
-            if connection.ending and connection.phase is Phase.OPEN:
-                if self._is_busy:
-                    break
-                if self._tell(connection.error):
-                    break
-            events = connection.events()
+        while self._has_room or self._drops or connection.phase is Phase.CLOSED:
+            events = connection.events(hold=True)
             if not events:
-                break
+                self._over = connection.ending or connection.phase in _MUTE
+                if not connection.ending:
+                    break
+                if connection.phase is Phase.OPEN and (
+                    self._is_busy or self._tell(connection.error)
+                ):
+                    break
+                events = connection.events()
             for event in events:
                 self._take(event, now)
-        if connection.phase is Phase.CLOSED and self._overdue == math.inf:
+        if connection.phase is Phase.CLOSED:
             self._await_hooks(now)
         self._balance(now)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._cost < self.connection.config.read_high_water
 
     @property
     def _is_busy(self) -> bool:
         """Whether what came before is still being handled."""
         if self._running or self._alone:
             return True
-        if self.hooks.takes_messages:
-            return bool(self._queue)
-        return self._reads and (bool(self._queue) or self._in_hand)
+        if self._reads and not self.hooks.takes_messages:
+            return bool(self._queue) or self._in_hand
+        return any(self._has_hook(item) for item in self._queue)
 
     @property
     def _drops(self) -> bool:
@@ -609,44 +614,37 @@ class Session:
     def _take(self, event: Event, now: float) -> None:
         kind = type(event)
         if kind is Message or kind is Chunk:
-            if self._failed:
+            if self._deaf:
                 return
             if kind is Message and not self._takes(event):
                 self._refuse(event, now)
                 return
-            if self._cost >= self.connection.config.read_high_water and self._drops:
-                return
-            self._queue.append(event)
-            self._cost += _cost_of(event)
-        elif kind is Pong:
-            assert isinstance(event, Pong)
-            self._note_pong(event, now)
-            if self.hooks.on_pong is not None or self._wants_control:
-                self._enqueue(event)
-        elif kind is Ping:
-            if self.hooks.on_ping is not None or self._wants_control:
+            self._enqueue(event)
+        elif kind is Ping or kind is Pong or kind is Close:
+            if isinstance(event, Pong):
+                self._note_pong(event, now)
+            if self._keeps_control or self._has_hook(event):
                 self._enqueue(event)
         elif kind is Opened:
             if self.hooks.on_open is not None:
                 self._queue.append(event)
             else:
                 self.opened = True
-        elif kind is Close:
-            if self._wants_control:
-                self._enqueue(event)
-        elif kind is Closed:
-            assert isinstance(event, Closed)
-            if not (self._quiet or event.error is None or isinstance(event.error, HookError)):
-                logger.info("the connection failed: %s", event.error)
-            if self.opened or any(type(item) is Opened for item in self._queue):
-                self._tell(event.error)
-                if self.hooks.on_close is not None:
-                    self._queue.append(event)
+        elif isinstance(event, Closed):
+            self._take_closed(event)
         elif isinstance(event, (Request, HttpRequest)):
             if self._gate is not None:
                 self._queue.append(event)
             else:
                 self._go_on(event, now)
+
+    def _take_closed(self, event: Closed) -> None:
+        if not (self._quiet or event.error is None or isinstance(event.error, HookError)):
+            logger.info("the connection failed: %s", event.error)
+        if self.connection.agreement is not None:
+            self._tell(event.error)
+            if self.hooks.on_close is not None:
+                self._queue.append(event)
 
     def _takes(self, message: Event) -> bool:
         """Whether some hook takes this type of message, or no hook takes any."""
@@ -660,7 +658,7 @@ class Session:
     def _refuse(self, message: Event, now: float) -> None:
         """The view takes the other type only: 1003 (RFC 6455 section 7.4.1)."""
         assert isinstance(message, Message)
-        self._failed = True
+        self._deaf = True
         self.connection.fail(
             ProtocolError(
                 f"expected no {message.opcode.name} message: this endpoint takes the other type",
@@ -671,27 +669,36 @@ class Session:
         )
 
     def _enqueue(self, event: Event) -> None:
-        self._queue.append(event)
-        self._cost += _cost_of(event)
+        if self._has_room or not self._drops:
+            self._queue.append(event)
+            self._cost += _cost_of(event)
 
-    def _tell(self, error: Exception | None) -> bool:
+    def _tell(self, error: Exception | None, *, ahead: bool = False) -> bool:
         """Have ``on_error`` told of ``error``, once. Whether it is now in the queue."""
-        if error is None or error is self._told or self.hooks.on_error is None:
+        if self.hooks.on_error is None or error is None:
             return False
-        self._told = error
         told = error.__cause__ if isinstance(error, HookError) else error
-        self._queue.append(_Trouble(told if isinstance(told, Exception) else error))
+        if any(item is told for item in self._told):
+            return False
+        assert told is not None
+        self._told.append(told)
+        trouble = _Trouble(told if isinstance(told, Exception) else error)
+        if ahead:
+            self._queue.appendleft(trouble)
+        else:
+            self._queue.append(trouble)
         return True
 
     def _note_pong(self, pong: Pong, now: float) -> None:
         """Answer those who wait for this pong or, if it is later, for one before it."""
-        if pong.rtt is None or not self._awaited:
+        if pong.rtt is None:
             return
-        sent = now - pong.rtt
         for key, at in list(self._awaited.items()):
-            if key == pong.payload or at < sent:
+            if not self.connection.awaits_pong(key):
                 self._rtts[key] = now - at
                 del self._awaited[key]
+        if pong.payload in self._rtts:
+            self._rtts[pong.payload] = pong.rtt  # now may be later than its coming
 
     def _balance(self, now: float) -> None:
         """Stop reading above the mark, go on at half of it."""
@@ -708,6 +715,30 @@ class Session:
             self.connection.set_reading(wants, now)
 
     # ------------------------------------------------------------------ decisions: calls
+
+    def _next_at(self) -> int:
+        """Where the next item for a hook stands in the queue; -1 while none may start.
+
+        What waits for a reader holds up the hooks behind it only while a reader may come back.
+        """
+        queue = self._queue
+        if not queue or self._alone:
+            return -1
+        at = 0
+        if not self._has_hook(queue[0]):
+            if self._reads and not self.hooks.takes_messages:
+                return -1
+            at = next((place for place, item in enumerate(queue) if self._has_hook(item)), -1)
+            if at < 0:
+                return -1
+        item = queue[at]
+        kind = type(item)
+        if kind is Message or kind is Chunk or kind is Ping or kind is Pong:
+            if self._reader and self._is_readable(item):
+                return -1
+            limit = 1 if kind is Chunk else self.connection.config.concurrent_hooks
+            return at if self._running < limit else -1
+        return at if kind is _Start or self._running == 0 else -1
 
     def _has_hook(self, item: _Item) -> bool:
         hooks = self.hooks
@@ -728,36 +759,34 @@ class Session:
             assert hooks.on_chunk is not None
             self._running += 1
             data = item.data if isinstance(item.data, bytes) else item.data.encode()
-            return Call(
-                CallKind.MESSAGE, hooks.on_chunk, (data, item.opcode, item.final), _cost_of(item)
-            )
+            return Call(CallKind.MESSAGE, hooks.on_chunk, (data, item.opcode, item.final))
         if isinstance(item, Ping):
             assert hooks.on_ping is not None
             self._running += 1
-            return Call(CallKind.MESSAGE, hooks.on_ping, (item.payload,), _cost_of(item))
+            return Call(CallKind.MESSAGE, hooks.on_ping, (item.payload,))
         if isinstance(item, Pong):
             assert hooks.on_pong is not None
             self._running += 1
-            return Call(CallKind.MESSAGE, hooks.on_pong, (item.payload, item.rtt), _cost_of(item))
+            return Call(CallKind.MESSAGE, hooks.on_pong, (item.payload, item.rtt))
         if isinstance(item, _Start):
             assert hooks.run is not None
-            return Call(CallKind.RUN, hooks.run, (), 0)
+            return Call(CallKind.RUN, hooks.run, ())
         self._alone = True
         if isinstance(item, Opened):
             assert hooks.on_open is not None
             self.opened = True
-            return Call(CallKind.OPEN, hooks.on_open, (), 0)
+            return Call(CallKind.OPEN, hooks.on_open, ())
         if isinstance(item, _Trouble):
             assert hooks.on_error is not None
-            return Call(CallKind.ERROR, hooks.on_error, (item.error,), 0)
+            return Call(CallKind.ERROR, hooks.on_error, (item.error,))
         if isinstance(item, Closed):
             assert hooks.on_close is not None
-            return Call(CallKind.CLOSE, hooks.on_close, (self.close_frame,), 0)
+            return Call(CallKind.CLOSE, hooks.on_close, (self.close_frame,))
         if self._gate is not None:
             gate, self._gate = self._gate, None
-            return Call(CallKind.GATE, gate, (item,), 0)
+            return Call(CallKind.GATE, gate, (item,))
         assert hooks.on_request is not None
-        return Call(CallKind.REQUEST, hooks.on_request, (item,), 0)
+        return Call(CallKind.REQUEST, hooks.on_request, (item,))
 
     def _answer(self, kind: CallKind, value: object, now: float) -> None:
         """What a hook of the handshake gave becomes the answer."""
@@ -779,7 +808,7 @@ class Session:
                 f"expected None, Accept or Response from on_request, got {type(value).__name__}"
             )
             logger.error("wrong value of on_request", exc_info=error)
-            self._fail(error, now)
+            self.connection.reject(_internal_error(), now)
 
     def _go_on(self, request: Request | HttpRequest, now: float) -> None:
         """The gate lets the request through: which view serves it?"""
@@ -788,7 +817,7 @@ class Session:
                 target = self._route(request)
             except Exception as error:  # the view's __init__ is the application's code
                 logger.error("exception while a request was routed", exc_info=error)
-                self._fail(error, now)
+                self.connection.reject(_internal_error(), now)
                 return
             if isinstance(target, Response):
                 self._reject(target, now)
@@ -807,58 +836,88 @@ class Session:
         else:
             self._accept(now)
 
+    def _send_101(self, choice: Accept, now: float) -> None:
+        subprotocol = ... if choice.subprotocol == "" else choice.subprotocol
+        self.connection.accept(now, subprotocol=subprotocol, headers=choice.headers)
+
     def _accept(self, now: float) -> None:
         try:
-            self.accept(self._choice, now)
-        except (LocalProtocolError, TypeError, ValueError) as error:
+            self._send_101(self._choice, now)
+        except Exception as error:  # headers and extensions are the application's
             logger.error("the request cannot be accepted like this", exc_info=error)
-            self._fail(error, now)
+            self.connection.reject(_internal_error(), now)
 
     def _reject(self, response: Response, now: float) -> None:
         try:
-            self.reject(response, now)
-        except (LocalProtocolError, TypeError, ValueError) as error:
+            self.connection.reject(response, now)
+        except Exception as error:  # the response is the application's
             logger.error("the request cannot be answered like this", exc_info=error)
-            self._fail(error, now)
-
-    def _fail(self, error: BaseException, now: float) -> None:
-        """A hook failed: 500 before the connection is open, Close 1011 after."""
-        if self.connection.phase is Phase.DECIDING:
             self.connection.reject(_internal_error(), now)
-            return
-        if self.connection.phase is Phase.OPEN and not self._failed:
-            self._failed = True
+
+    def _is_ending(self, error: BaseException) -> bool:
+        """Whether a hook raised nothing but what ended the connection under it."""
+        connection = self.connection
+        if not self.is_settled() or (connection.phase is Phase.OPEN and not connection.ending):
+            return False
+        cause = connection.error
+        return isinstance(error, ConnectionClosed) or (
+            cause is not None and (error is cause or error is cause.__cause__)
+        )
+
+    def _fail(self, kind: CallKind, error: BaseException, now: float) -> None:
+        """A hook failed: 500 to a request, Close 1011 later; on_error is told, if it may be."""
+        phase = self.connection.phase
+        if phase is Phase.DECIDING:
+            self.connection.reject(_internal_error(), now)
+        elif phase in (Phase.OPENING, Phase.OPEN) and not self._deaf:
             failure = HookError("a hook raised an exception")
             failure.__cause__ = error
-            # No further message is handed to a view that failed.
-            kept = [item for item in self._queue if not isinstance(item, (Message, Chunk))]
-            self._cost -= sum(
-                _cost_of(item) for item in self._queue if isinstance(item, (Message, Chunk))
-            )
-            self._queue = deque(kept)
+            self._stop_messages()
             self.connection.fail(failure, now)
+        elif kind is CallKind.RUN and phase is Phase.CLOSED:
+            pass  # it may have outlived on_close
+        elif self.opened and not self._given_up and isinstance(error, Exception):
+            self._tell(error, ahead=True)  # it ends already
+
+    def _stop_messages(self) -> None:
+        """Nobody is left to take messages."""
+        self._deaf = True
+        self._keep(lambda item: not isinstance(item, (Message, Chunk)))
+
+    def _keep(self, wanted: Callable[[_Item], bool]) -> None:
+        self._queue = deque(filter(wanted, self._queue))
+        self._cost = sum(map(_cost_of, self._queue))
 
     def _run_ended(self, now: float) -> None:
         """A view that lives by its own code came to its end: so does the connection."""
+        self._forget_reader()
         if self.connection.phase is Phase.DECIDING:
             self.connection.reject(_internal_error(), now)
-        else:
+        elif not self.connection.ending:
             self.connection.close(int(CloseCode.NORMAL_CLOSURE), now=now)
 
     def _await_hooks(self, now: float) -> None:
-        """After the end: how long what is still running or waiting may take."""
+        """After the end: how long what still runs or waits may take, and then ``on_close``."""
         timeout = self.connection.config.close_timeout
-        if timeout is not None and not self.is_finished():
+        if timeout is None or self.is_finished():
+            self._overdue = math.inf
+            return
+        at = self._next_at()
+        close_next = at >= 0 and type(self._queue[at]) is Closed
+        if self._overdue == math.inf or (close_next and not self._close_timed):
+            self._close_timed = close_next
             self._overdue = now + timeout
 
-    def _give_up_hooks(self, now: float) -> None:
+    def _give_up_hooks(self) -> None:
         """The time for hooks is over. What waits is dropped, but for ``on_close``, which then gets
-        its own time."""
-        waiting = [item for item in self._queue if isinstance(item, Closed)]
-        self._queue = deque(waiting)
+        its own time.
+        """
+        self._keep(lambda item: isinstance(item, Closed) or not self._has_hook(item))
         self._given_up = True
         self._cancel = True
         self._alone = False
+        self._running = 0
+        self._reads = False
         self._overdue = math.inf
 
     # ------------------------------------------------------------------ decisions: the reader
@@ -866,18 +925,34 @@ class Session:
     def _is_readable(self, item: _Item) -> bool:
         if isinstance(item, (Message, Chunk)):
             return True
-        return self._wants_control and isinstance(item, (Ping, Pong, Close))
+        return self._keeps_control and isinstance(item, (Ping, Pong, Close))
 
-    def _drop_control(self) -> None:
-        """Messages only are wanted: control frames in front of them are passed over."""
-        queue = self._queue
-        while queue and isinstance(queue[0], (Ping, Pong, Close)) and not self._has_hook(queue[0]):
-            self._cost -= _cost_of(queue.popleft())
+    def _readable_at(self) -> int:
+        """Where the next item for a reader stands in the queue, or -1; none before on_open."""
+        for at, item in enumerate(self._queue):
+            if self._is_readable(item):
+                return at
+            if type(item) is Opened:
+                break
+        return -1
+
+    def _keep_control(self, control: bool) -> None:
+        """Whether control frames wait for a reader. If not, those that do are passed over."""
+        if self._keeps_control and not control:
+            self._keep(lambda item: self._has_hook(item) or isinstance(item, (Message, Chunk)))
+        self._keeps_control = control
+
+    def _forget_reader(self) -> None:
+        """The view's own code came to its end: it does not read any more."""
+        self._reads = False
+        if not self.hooks.takes_messages:
+            self._stop_messages()
+            self._keep_control(False)
 
     def _ended(self) -> Exception:
         """What to raise to somebody who waited for something that cannot come."""
         closed = self.connection.closed
-        error = closed.error if closed is not None else None
+        error = self.connection.error
         if isinstance(error, (ProtocolError, PeerTimeout)):
             return error
         if closed is None:
