@@ -278,7 +278,9 @@ class Connection:
         if self._both_closed:
             # After both Close frames a reset takes nothing away from anybody.
             error = None
+        sent = self._sent
         self._apply_ends(now)
+        self._sent = sent  # a Close queued just now goes nowhere
         self._finish_with(Input.LOST, error, now)
 
     def handle_timeout(self, now: float) -> None:
