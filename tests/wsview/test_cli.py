@@ -130,7 +130,7 @@ def test_serve_with_tls(start: Start, views: Path, certificate: tuple[Path, Path
     assert run("connect", url, "--insecure", stdin="b\n")[:2] == (0, "B\n")
     assert_error(run("connect", url), "not trusted: self-signed certificate")
     assert_error(run("connect", f"wss://127.0.0.1:{port}/", "--ca", cert), "not trusted: IP addr")
-    assert_error(run("connect", f"ws://127.0.0.1:{port}/"), "cannot connect|refused")
+    assert_error(run("connect", f"ws://127.0.0.1:{port}/"), "cannot connect to ws://")
     assert server.end() == 0
 
 

@@ -16,6 +16,7 @@ import pytest
 
 from tests.wsview.conftest import DEADLINE, Start, environment, run
 from tests.wsview.test_cli import assert_error
+from wsproto_core.handshake import accept_key
 
 # ---------------------------------------------------------------------------------------- pipes
 
@@ -106,11 +107,14 @@ def test_input_that_is_not_text(echo: str) -> None:
         (["wss://localhost/", "--insecure", "--ca", "x"], "contradict"),
         (["wss://localhost/", "--ca", "/absent"], "cannot read the certificates in /absent: No"),
         (["ws://127.0.0.1:1/", "--subprotocol", "a b"], "a b"),
-        (["ws://127.0.0.1:1/", "--header", "a b: c"], "a b"),
     ],
 )
 def test_errors_of_use(arguments: list[str], pattern: str) -> None:
     assert_error(run("connect", *arguments), re.escape(pattern))
+
+
+def test_a_header_that_cannot_be_sent(echo: str) -> None:
+    assert_error(run("connect", echo, "--header", "a b: c"), "a b")
 
 
 class Canned:
@@ -161,6 +165,46 @@ def test_a_server_that_says_nothing() -> None:
     result = run("connect", server.url, "--timeout", "0.2")
     server.join()
     assert_error(result, "no answer within 0.2 s")
+
+
+class Deaf:
+    """A server that opens a connection and then neither says nor hears anything."""
+
+    def __init__(self) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"ws://127.0.0.1:{self._listener.getsockname()[1]}/"
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        connection, _ = self._listener.accept()
+        with self._listener:
+            connection.settimeout(DEADLINE)
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += connection.recv(4096)
+            found = re.search(rb"Sec-WebSocket-Key: (\S+)", head)
+            assert found
+            answer = "HTTP/1.1 101 Yes\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            answer += f"Sec-WebSocket-Accept: {accept_key(found[1].decode())}\r\n\r\n"
+            self.connection = connection
+            connection.sendall(answer.encode())
+
+    def close(self) -> None:
+        self._thread.join(DEADLINE)
+        self.connection.close()
+
+
+def test_a_second_control_c_does_not_wait_for_the_peer(start: Start) -> None:
+    server = Deaf()
+    client = start("connect", server.url)
+    client.wait_for("connected to")
+    client.process.send_signal(signal.SIGINT)
+    server.connection.settimeout(DEADLINE)
+    assert server.connection.recv(4096)[0] == 0x88  # the Close that the first one sent
+    assert client.end(signal.SIGINT) == 1
+    client.wait_for("the connection was lost without a Close")
+    server.close()
 
 
 def test_a_lost_connection(start: Start) -> None:
@@ -225,10 +269,12 @@ class Terminal:
 @pytest.fixture
 def terminal(echo: str) -> Iterator[Terminal]:
     opened = Terminal("connect", echo)
-    opened.wait_for("type a line to send it")
-    opened.wait_for("> $")
-    yield opened
-    opened.close()
+    try:
+        opened.wait_for("type a line to send it")
+        opened.wait_for("> \r")
+        yield opened
+    finally:
+        opened.close()
 
 
 def test_typing_in_a_terminal(terminal: Terminal) -> None:

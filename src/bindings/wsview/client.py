@@ -6,6 +6,7 @@ came harmless. Tests: ``tests/wsview/test_connect.py``.
 
 import asyncio
 import signal
+import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,8 +86,8 @@ class Conversation:
 
     async def run(self) -> int:
         """Show what comes and send what is entered, until the end."""
-        self.greet()
         self.loop.add_signal_handler(signal.SIGINT, self.interrupted.set)
+        self.greet()
         hearing = asyncio.create_task(self.hear())
         saying = asyncio.create_task(self.say())
         waiting = asyncio.create_task(self.interrupted.wait())
@@ -95,7 +96,7 @@ class Conversation:
             # Whichever comes first: the connection ends, the input ends, Ctrl-C.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Another Ctrl-C does not wait for the peer's answer.
-            self.loop.remove_signal_handler(signal.SIGINT)
+            self.loop.add_signal_handler(signal.SIGINT, self.pull_the_plug)
             await self.view.close()
             if saying.done():
                 saying.result()
@@ -104,6 +105,11 @@ class Conversation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def pull_the_plug(self) -> None:
+        """End the byte stream, and so all that waits for it."""
+        with suppress(OSError):
+            self.view.sock.shutdown(socket.SHUT_RDWR)
 
     def greet(self) -> None:
         """Say what was negotiated."""
