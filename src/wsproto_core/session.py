@@ -549,7 +549,18 @@ class Session:
         """Whether ``take_message`` gives something at once, be it the error that ended it all."""
         if self._readable_at() >= 0:
             return True
-        return self._over and not any(self._is_readable(item) for item in self._queue)
+        # The error tells both sides' codes, so it waits for the end of it all; but not for a hook
+        # that holds the end back, for the reader may be that hook.
+        connection = self.connection
+        over = connection.phase is Phase.CLOSED or connection.ending
+        return self._over and over and not any(self._is_readable(item) for item in self._queue)
+
+    def ends_cleanly(self) -> bool:
+        """Whether the closing handshake ended it, or will when the running hooks have returned."""
+        closed = self.connection.closed
+        if closed is None:
+            return self.connection.ending and self.connection.error is None
+        return closed.clean
 
     def take_message(self, now: float) -> Message | Chunk | Ping | Pong | Close:
         """The next message for the reader. Raises what ended the connection when there is none."""

@@ -498,8 +498,8 @@ class AsyncView(BaseView):
         while True:
             try:
                 message = await self.recv()
-            except ConnectionClosed as error:
-                if error.closed is not None and error.closed.clean:
+            except ConnectionClosed:
+                if self._attached().ends_cleanly():
                     return
                 raise
             yield message
