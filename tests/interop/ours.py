@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from tests.interop.peers import Message, Peer
+from tests.interop.peers import Listening, Message, Peer, Serving
 from wsproto_asyncio import Frame, OpCode, WebSocketView, connect, serve
 
 LIMIT = 16 << 20
@@ -22,34 +22,38 @@ class Ours:
     can_fragment = True
     echoes = True
 
-    def __init__(self, view: WebSocketView) -> None:
-        self.view = view
+    def __init__(
+        self, view: WebSocketView, messages: asyncio.Queue[Message], over: asyncio.Event
+    ) -> None:
+        self._view = view
+        self._messages = messages
+        self._over = over
 
     async def send(self, message: Message) -> None:
-        await self.view.send(message, OpCode.TEXT if isinstance(message, str) else OpCode.BINARY)
+        await self._view.send(message, OpCode.TEXT if isinstance(message, str) else OpCode.BINARY)
 
     async def send_fragments(self, parts: Sequence[Message], ping: bytes) -> None:
         opcode = OpCode.TEXT if isinstance(parts[0], str) else OpCode.BINARY
         for number, part in enumerate(parts, 1):
             payload = part.encode() if isinstance(part, str) else part
-            await self.view.send_frame(Frame(opcode, fin=number == len(parts), payload=payload))
+            await self._view.send_frame(Frame(opcode, fin=number == len(parts), payload=payload))
             opcode = OpCode.CONTINUATION
             if number == 1:
-                await self.view.send_ping(ping)
+                await self._view.send_ping(ping)
 
     async def receive(self) -> Message:
-        return await self.view.recv()
+        return await self._messages.get()
 
     async def ping(self, payload: bytes) -> None:
-        assert await self.view.ping() >= 0
+        assert await self._view.ping() >= 0
 
     async def close(self, code: int, reason: str) -> None:
-        await self.view.close(code, reason)
+        await self._view.close(code, reason)
 
-    async def ended(self) -> tuple[int | None, str]:
-        async for message in self.view:
-            raise AssertionError(f"a message after the end: {message!r}")
-        return self.view.close_code, self.view.close_reason
+    async def ended(self) -> tuple[int | None, str | None]:
+        await self._over.wait()
+        assert self._messages.empty()
+        return self._view.close_code, self._view.close_reason
 
 
 class Served(WebSocketView):
@@ -58,12 +62,12 @@ class Served(WebSocketView):
     MAX_MESSAGE_SIZE = LIMIT
     MAX_FRAME_SIZE = LIMIT
 
-    accepted: asyncio.Future[Served]  # set by `our_server` on a subclass
+    accepted: asyncio.Future[Peer]  # set by `our_server` on a subclass
 
     async def on_open(self) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
         self.over = asyncio.Event()
-        self.accepted.set_result(self)
+        self.accepted.set_result(Ours(self, self.messages, self.over))
 
     async def on_text(self, text: str) -> None:
         self.messages.put_nowait(text)
@@ -75,39 +79,30 @@ class Served(WebSocketView):
         self.over.set()
 
 
-class OursServed(Ours):
-    """The same for a view whose messages come by hooks."""
-
-    view: Served
-
-    async def receive(self) -> Message:
-        return await self.view.messages.get()
-
-    async def ended(self) -> tuple[int | None, str]:
-        await self.view.over.wait()
-        assert self.view.messages.empty()
-        return self.view.close_code, self.view.close_reason
-
-
 @contextlib.asynccontextmanager
 async def our_client(url: str) -> AsyncIterator[Peer]:
+    messages: asyncio.Queue[Message] = asyncio.Queue()
+    over = asyncio.Event()
+
+    async def read(view: WebSocketView) -> None:
+        try:
+            async for message in view:
+                messages.put_nowait(message)
+        finally:
+            over.set()
+
     async with connect(url, max_message_size=LIMIT, max_frame_size=LIMIT) as view:
-        yield Ours(view)
-
-
-class OurListening:
-    def __init__(self, url: str, accepted: asyncio.Future[Served]) -> None:
-        self.url = url
-        self._accepted = accepted
-
-    async def accepted(self) -> Peer:
-        return OursServed(await self._accepted)
+        reader = asyncio.create_task(read(view))
+        yield Ours(view, messages, over)
+        await view.close()
+        await reader
 
 
 @contextlib.asynccontextmanager
-async def our_server() -> AsyncIterator[OurListening]:
+async def our_server() -> AsyncIterator[Listening]:
     class View(Served):
         accepted = asyncio.get_running_loop().create_future()
 
     async with serve(View, "127.0.0.1", 0) as server:
-        yield OurListening(f"ws://127.0.0.1:{server.port}", View.accepted)
+        assert server.port is not None
+        yield Serving(server.port, View.accepted)

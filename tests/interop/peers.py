@@ -48,7 +48,7 @@ class Peer(Protocol):
     async def close(self, code: int, reason: str) -> None:
         """Close first, and return when the connection is over."""
 
-    async def ended(self) -> tuple[int | None, str]:
+    async def ended(self) -> tuple[int | None, str | None]:
         """Return the code and reason that it saw in the end."""
 
 
