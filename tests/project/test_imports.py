@@ -42,6 +42,14 @@ LAYERS = (
     "handshake",
     "connection",
     "session",
+    # The public test kit, above all of the core; its package file gathers names.
+    "testing.frames",
+    "testing.strategies",
+    "testing.pair",
+    "testing.script",
+    "testing.record",
+    "testing.drive",
+    "testing",
     "",  # the package itself: the public names
 )
 
@@ -75,6 +83,13 @@ THIRD_PARTY = {
     "wsproto_anyio": {"anyio"},
     "wsproto_threading": set[str](),
     "wsview": {"typer", "click", "rich"},
+}
+
+# What one file of the test kit may import beyond the rule of its folder. Hypothesis is imported by
+# its strategies only, and only by those who ask for them; the kit runs views without a runtime.
+TEST_KIT = {
+    "testing.strategies": {"hypothesis"},
+    "testing.drive": {"wsproto_views"},
 }
 
 # All that a driver may need of the core. One more name means that a decision has leaked.
@@ -199,12 +214,26 @@ def layer_faults(layer: str, found: list[Import]) -> list[Import]:
 def test_the_core_imports_h11_and_the_harmless_part_of_the_standard_library(file: Path) -> None:
     found = imports_of(file, ROOT / "src")
     assert not performing(found)
-    assert not strangers(found, {"wsproto_core", *THIRD_PARTY["wsproto_core"]})
+    layer = module_name(file, ROOT / "src").removeprefix("wsproto_core").lstrip(".")
+    also = TEST_KIT.get(layer, set())
+    assert not strangers(found, {"wsproto_core", *THIRD_PARTY["wsproto_core"], *also})
 
 
 @pytest.mark.parametrize("file", CORE_FILES, ids=by_name)
 def test_the_core_does_not_wait(file: Path) -> None:
-    assert not waiting(file.read_text("utf-8"))
+    if file != CORE / "testing" / "drive.py":  # it steps coroutines, and gives one to wait for
+        assert not waiting(file.read_text("utf-8"))
+
+
+def test_the_core_does_not_need_its_test_kit() -> None:
+    users = [
+        f"{by_name(file)}:{item.line}"
+        for file in CORE_FILES
+        if file.parent != CORE / "testing"
+        for item in imports_of(file, ROOT / "src")
+        if item.is_in("wsproto_core.testing")
+    ]
+    assert not users
 
 
 @pytest.mark.parametrize("file", CORE_FILES, ids=by_name)
