@@ -13,7 +13,8 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, cast
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
@@ -51,6 +52,7 @@ class Driver(asyncio.Protocol):
         self._tls = False
         self._in_turn = False
         self._turn_due = False
+        self._pausing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -66,11 +68,11 @@ class Driver(asyncio.Protocol):
     # ------------------------------------------------------------------ from the loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # uvloop's is not one by its class
         self._transport = transport
         self._tls = transport.get_extra_info("sslcontext") is not None
         self.sock = transport.get_extra_info("socket")
-        self.peer = transport.get_extra_info("peername")
+        self.peer = transport.get_extra_info("peername") or None
         self.session = self._begin(self)
         mark = self.session.connection.config.write_high_water
         transport.set_write_buffer_limits(high=mark)
@@ -95,11 +97,12 @@ class Driver(asyncio.Protocol):
         self._turn()
 
     def pause_writing(self) -> None:
-        """What is left in the transport is looked at after each write; see ``_flush``."""
+        """What is left in the transport is looked at after each write; see ``_write``."""
 
     def resume_writing(self) -> None:
+        # TLS may call this from inside a write, so the turn comes later.
         self._look_at_buffer()
-        self._turn()
+        self.publish()
 
     # ------------------------------------------------------------------ for views and dispatch
 
@@ -110,15 +113,19 @@ class Driver(asyncio.Protocol):
             self.loop.call_soon(self._late_turn)
 
     def post(self, action: Callable[[], None]) -> None:
-        """Run ``action`` on the loop, from any thread."""
-        self.loop.call_soon_threadsafe(action)
+        """Run ``action`` on the loop, from any thread; never, if the loop is closed by then."""
+        try:
+            self.loop.call_soon_threadsafe(action)
+        except RuntimeError:
+            if not self.loop.is_closed():
+                raise
 
     async def settle(self, predicate: Callable[[], bool]) -> None:
         """Publish, then wait until ``predicate`` holds."""
         self.publish()
         if predicate():
             return
-        self._flush()  # it may have waited for no more than this
+        self._write()  # it may have waited for no more than this
         if predicate():
             return
         waiter = self.loop.create_future()
@@ -131,8 +138,12 @@ class Driver(asyncio.Protocol):
                 self._waiters.remove(entry)
 
     async def checkpoint(self) -> None:
-        """Let the rest of the loop run."""
-        await asyncio.sleep(0)
+        """Let the rest of the loop run; no other call starts before."""
+        self._pausing = True
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._pausing = False
 
     def is_released(self) -> bool:
         """Whether every hook has ended and the stream is closed."""
@@ -152,21 +163,26 @@ class Driver(asyncio.Protocol):
     def _turn(self) -> None:
         """Carry out all that the session wants now."""
         session = self.session
-        self._in_turn = True
-        while session.has_call():
-            task = start(self.loop, dispatch(session, self))
-            if not task.done():
-                self._tasks.add(task)
-                task.add_done_callback(self._task_done)
-            elif not task.cancelled():
-                task.exception()  # reported to the session already
-        self._in_turn = False
-        self._flush()
-        if session.wants_read is not self._reading:
-            self._set_reading(session.wants_read)
         if session.take_cancel():
             for task in list(self._tasks):
                 task.cancel()
+        self._in_turn = True
+        try:
+            while not self._pausing and session.has_call():
+                task = start(self.loop, dispatch(session, self))
+                if not task.done():
+                    self._tasks.add(task)
+                    task.add_done_callback(self._task_done)
+                elif not task.cancelled():
+                    task.exception()  # reported to the session already
+        finally:
+            self._in_turn = False
+        self._write()
+        wanted = session.transport
+        if wanted is not Transport.OPEN and not self._gone:
+            self._end_stream(wanted)
+        if session.wants_read is not self._reading:
+            self._set_reading(session.wants_read)
         if self._waiters:
             self._wake()
         self._arm()
@@ -175,7 +191,8 @@ class Driver(asyncio.Protocol):
             if self._on_gone is not None:
                 self._on_gone(self)
 
-    def _flush(self) -> None:
+    def _write(self) -> None:
+        """Give the transport what is queued, in one go."""
         session, transport = self.session, self._transport
         assert transport is not None
         if self._gone:
@@ -193,11 +210,10 @@ class Driver(asyncio.Protocol):
                 _write_large(transport, output)
             if transport.get_write_buffer_size() or self._blocked:
                 self._look_at_buffer()
-        wanted = session.transport
-        if wanted is not Transport.OPEN:
-            self._end_stream(transport, wanted)
 
-    def _end_stream(self, transport: asyncio.Transport, wanted: Transport) -> None:
+    def _end_stream(self, wanted: Transport) -> None:
+        transport = self._transport
+        assert transport is not None
         if wanted is Transport.ABORT:
             transport.abort()
         elif wanted is Transport.CLOSE or self._tls:
@@ -206,7 +222,8 @@ class Driver(asyncio.Protocol):
         elif self._writing:
             self._writing = False
             if not transport.is_closing():
-                transport.write_eof()
+                with suppress(OSError):  # the peer has reset it: connection_lost comes next
+                    transport.write_eof()
 
     def _look_at_buffer(self) -> None:
         assert self._transport is not None
