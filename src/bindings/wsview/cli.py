@@ -137,7 +137,7 @@ def serve_command(
         typer.echo(f"Serving {view} on {where} (Ctrl-C stops)")
 
     place = str(unix) if unix is not None else f"{host}, port {port}"
-    _log_to_stderr(logging.WARNING)
+    _log_to_stderr()
     asyncio.run(_serve_until_told(start, announce, place))
 
 
@@ -220,7 +220,8 @@ def demo_command(
         if open_browser:
             webbrowser.open(url)
 
-    _log_to_stderr(logging.INFO)
+    _log_to_stderr()
+    logging.getLogger("wsview.demo").setLevel(logging.INFO)  # who comes and goes
     asyncio.run(_serve_until_told(start, announce, f"{host}, port {port or DEMO_PORT}"))
 
 
@@ -363,5 +364,5 @@ def _why(error: Exception) -> str:
     return str(error)
 
 
-def _log_to_stderr(level: int) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+def _log_to_stderr() -> None:
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S")

@@ -525,11 +525,11 @@ class Lab {
     if (large && sizeOf(data) === large.length) {
       const seconds = (performance.now() - large.started) / 1000;
       this.large = null;
-      const same = equal(large.data, data) ? "came back unchanged" : "came back CHANGED";
+      const same = equal(large.data, data) ? "unchanged" : "CHANGED";
       const rate = (2 * large.length) / (1 << 20) / seconds;
       $("throughput").textContent =
-        `${size(large.length)} ${same} in ${millis(seconds * 1000)} ms: ` +
-        `${rate.toFixed(rate < 10 ? 1 : 0)} MiB/s there and back`;
+        `${size(large.length)} there and back, ${same}, in ${millis(seconds * 1000)} ms: ` +
+        `${rate.toFixed(rate < 10 ? 1 : 0)} MiB/s`;
     }
     this.entry("received", data);
   }
