@@ -577,6 +577,11 @@ class Connection:
         return bool(self._ends)
 
     @property
+    def ending_is_close(self) -> bool:
+        """Whether the ending that is latched is the peer's Close."""
+        return bool(self._ends) and self._ends[0][0] is Input.RECV_CLOSE
+
+    @property
     def error(self) -> Exception | None:
         """What ends or ended the connection, other than the closing handshake; also if latched."""
         if self._error is None:

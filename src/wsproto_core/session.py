@@ -219,6 +219,7 @@ class Session:
         self._close_timed = False  # on_close has its own time
         self._cancel = False
         self._quiet = False
+        self._posted: deque[tuple[str | bytes, OpCode]] = deque()  # wait for can_begin
         self._choice = Accept()
         if self.hooks.run is not None and connection.role is Role.CLIENT:
             self._queue.append(_Start())
@@ -397,6 +398,8 @@ class Session:
             self.connection.send_binary(data, final=final, compress=compress)
         else:
             raise LocalProtocolError(f"expected opcode TEXT or BINARY, got {opcode!r}")
+        while self._posted and self.can_begin():
+            self.post(*self._posted.popleft())
 
     def send_frame(self, frame: Frame, now: float) -> None:
         """Queue one frame, checked against the fragment sequence (RFC 6455 section 5.4).
@@ -433,7 +436,12 @@ class Session:
             self.send(frame.payload, opcode, final=frame.fin)
 
     def post(self, data: str | bytes, opcode: OpCode) -> None:
-        """As ``send``, for a caller who is gone: a message that cannot be sent is logged."""
+        """As ``send``, for a caller who is gone: it goes out as soon as a new message may begin, and
+        one that cannot be sent is logged.
+        """
+        if not self.can_begin():
+            self._posted.append((data, opcode))
+            return
         try:
             self.send(data, opcode)
         except (WebSocketError, TypeError) as error:
@@ -482,15 +490,15 @@ class Session:
         self._reads = False  # who closes need not read the rest
         self._look(now)
 
-    def close_kindly(self, code: int, reason: str, now: float) -> None:
+    def close_kindly(self, code: object, reason: object, now: float) -> None:
         """As ``close``, for callers who want no error: a reason over 123 bytes is cut at a
         character, and a code that must not be sent becomes 1011 and is logged.
         """
-        if not is_usable_close_code(code):
+        if not (isinstance(code, int) and is_usable_close_code(code)):
             logger.error("expected a close code that may be sent, got %r; sending 1011", code)
-            code = int(CloseCode.INTERNAL_ERROR)
-        reason = str(reason).encode(errors="replace")[:123].decode(errors="ignore")
-        self.close(int(code), reason, now)
+            code = CloseCode.INTERNAL_ERROR
+        text = str(reason).encode(errors="replace")[:123].decode(errors="ignore")
+        self.close(int(code), text, now)
 
     def wait_for_close(self, waiting: bool, now: float) -> None:
         """Somebody begins or stops waiting in ``close()``: messages that find no room are dropped
@@ -559,7 +567,7 @@ class Session:
         """Whether the closing handshake ended it, or will when the running hooks have returned."""
         closed = self.connection.closed
         if closed is None:
-            return self.connection.ending and self.connection.error is None
+            return self.connection.ending_is_close
         return closed.clean
 
     def take_message(self, now: float) -> Message | Chunk | Ping | Pong | Close:
@@ -923,7 +931,10 @@ class Session:
         """The time for hooks is over. What waits is dropped, but for ``on_close``, which then gets
         its own time.
         """
-        self._keep(lambda item: isinstance(item, Closed) or not self._has_hook(item))
+        opened = self.opened
+        self._keep(
+            lambda item: opened if isinstance(item, Closed) else not self._has_hook(item)
+        )
         self._given_up = True
         self._cancel = True
         self._alone = False
