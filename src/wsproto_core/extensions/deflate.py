@@ -385,7 +385,7 @@ class _DeflateCodec:
         self._backend: Backend = choose(settings.backend)
         self._level = settings.level
         self._mem_level = settings.mem_level
-        self._threshold = settings.threshold
+        self._threshold = max(settings.threshold, 1)  # no bytes cannot become fewer
         self._out_bits = out_bits
         self._out_fresh = out_fresh
         self._deflater: Deflater | None = None
