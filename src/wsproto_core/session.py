@@ -436,8 +436,8 @@ class Session:
             self.send(frame.payload, opcode, final=frame.fin)
 
     def post(self, data: str | bytes, opcode: OpCode) -> None:
-        """As ``send``, for a caller who is gone: it goes out as soon as a new message may begin, and
-        one that cannot be sent is logged.
+        """As ``send``, for a caller who is gone: it goes out as soon as a message may begin; one that
+        cannot be sent is logged.
         """
         if not self.can_begin():
             self._posted.append((data, opcode))
@@ -499,6 +499,13 @@ class Session:
             code = CloseCode.INTERNAL_ERROR
         text = str(reason).encode(errors="replace")[:123].decode(errors="ignore")
         self.close(int(code), text, now)
+
+    def go_away(self, code: int, reason: str, now: float) -> None:
+        """The server ends: close an open connection kindly, drop an unfinished handshake."""
+        if self.connection.agreement is None:
+            self.abort(now)
+        else:
+            self.close_kindly(code, reason, now)
 
     def wait_for_close(self, waiting: bool, now: float) -> None:
         """Somebody begins or stops waiting in ``close()``: messages that find no room are dropped
