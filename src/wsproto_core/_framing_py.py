@@ -376,6 +376,12 @@ def encode_header(first: int, length: int, mask_bit: int) -> bytes:
 
 def encode_frame(first: int, payload: bytes, key: bytes) -> bytes:
     """A whole frame; ``key`` is four bytes to mask with, or empty for none."""
+    size = len(payload)
     if key:
-        return encode_header(first, len(payload), 0x80) + key + apply_mask(payload, key)
-    return encode_header(first, len(payload), 0) + payload
+        payload = key + apply_mask(payload, key)
+        if size < 126:
+            return (first << 8 | 0x80 | size).to_bytes(2, "big") + payload
+        return encode_header(first, size, 0x80) + payload
+    if size < 126:
+        return (first << 8 | size).to_bytes(2, "big") + payload
+    return encode_header(first, size, 0) + payload

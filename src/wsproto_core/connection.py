@@ -26,6 +26,7 @@ from typing import Final, TypeAlias
 
 from . import handshake
 from .config import Config
+from .entropy import MaskKeys
 from .enums import CloseCode, OpCode, Phase, Role, Transport, is_usable_close_code
 from .errors import (
     ConnectionClosed,
@@ -66,7 +67,10 @@ _CLOSE: Final = int(OpCode.CLOSE)
 _PING: Final = int(OpCode.PING)
 _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
+_OPEN: Final = Phase.OPEN  # looked up for every message
 _COST: Final = 64  # what an event costs beside its payload
+
+_NO_LIMIT: Final = 1 << 63
 
 _LATE: Final = 1.0
 """Seconds: a liveness deadline that is looked at so late means that we slept, not the peer."""
@@ -194,6 +198,7 @@ class Connection:
         self.closed = None
         self.latency = None
         self._random = random
+        self._keys = MaskKeys(random) if role is Role.CLIENT else None
         self._timers = Timers()
         self._events: list[Event] = []
         self._out: list[bytes] = []
@@ -219,6 +224,7 @@ class Connection:
         self._error: Exception | None = None
         self._sent: Close | None = None
         self._received: Close | None = None
+        self._fragment_size = _NO_LIMIT  # payload bytes of one outgoing frame
         self._sending = 0  # the opcode of our unfinished message, or 0
         self._send_checked = b""  # its trailing bytes that are half a character (text as bytes)
         self._codecs: tuple[tuple[Codec, int], ...] = ()
@@ -847,6 +853,7 @@ class Connection:
         for _, bits in codecs:
             rsv |= bits
         self._codecs = tuple(codecs)
+        self._fragment_size = _NO_LIMIT if config.max_frame_size is None else config.max_frame_size
         self._decoder = FrameDecoder(
             self.role is Role.SERVER,
             rsv,
@@ -935,7 +942,7 @@ class Connection:
     # ------------------------------------------------------------------ frames out
 
     def _send(self, opcode: int, data: bytes, final: bool, compress: bool | None) -> None:
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             raise self._illegal("a message", "while the connection is open")
         first = not self._sending
         if not first and self._sending != opcode:
@@ -943,13 +950,13 @@ class Connection:
                 f"expected the next part of a {OpCode(self._sending).name} message, "
                 f"got {OpCode(opcode).name} (RFC 6455 5.4)"
             )
-        rsv = 0
+        head = opcode if first else 0
         for codec, _ in self._codecs:
             data, bits = codec.encode(opcode, data, first, final, compress)
-            rsv |= bits
-        head = opcode | rsv if first else 0
-        size = self.config.max_frame_size
-        if size is not None and len(data) > size:
+            if first:
+                head |= bits
+        size = self._fragment_size
+        if len(data) > size:
             last = (len(data) - 1) // size * size
             for start in range(0, last, size):
                 self._frame(head, data[start : start + size])
@@ -990,13 +997,15 @@ class Connection:
         self._sent = close
 
     def _frame(self, first: int, payload: bytes) -> None:
-        if self.role is Role.CLIENT:
-            self._write(encode_frame(first, payload, self._random(4)))
+        if self._keys is not None:
+            frame = encode_frame(first, payload, self._keys.next())
         elif len(payload) <= _COPY:
-            self._write(encode_frame(first, payload, b""))
+            frame = encode_frame(first, payload, b"")
         else:
             self._write(encode_header(first, len(payload), 0))
-            self._write(payload)
+            frame = payload
+        self._out.append(frame)
+        self._out_size += len(frame)
 
     def _write(self, data: bytes) -> None:
         if data:

@@ -11,10 +11,8 @@ from collections.abc import Generator, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
-from wsproto_core import Connection, Headers, Role, Session, parse_uri
-from wsproto_core.headers import HeadersLike
-from wsproto_views import UpgradeRequest, check_view
-from wsproto_views.views import apply_settings
+from wsproto_core import Session
+from wsproto_views import Dial, HeadersLike, check_place
 
 from .driver import Driver
 from .view import WebSocketView
@@ -29,35 +27,19 @@ class _Connect(Generic[ViewT]):
 
     def __init__(
         self,
-        url: str,
-        view: type[ViewT],
+        dial: Dial[ViewT],
         *,
-        headers: HeadersLike,
         ssl: ssl_module.SSLContext | None,
         server_hostname: str | None,
         sock: socket.socket | None,
         unix: str | None,
-        settings: dict[str, Any],
     ) -> None:
-        self._uri = parse_uri(url)
-        if ssl is not None and not self._uri.secure:
-            raise ValueError(f"expected a wss:// address with ssl, got {url!r}")
-        if sock is not None and unix is not None:
-            raise ValueError("expected sock or unix, got both")
-        self._headers = Headers(headers)
+        self._dial = dial
+        self._view = dial.view
         self._ssl = ssl
         self._server_hostname = server_hostname
         self._sock = sock
         self._unix = unix
-        request = UpgradeRequest(
-            self._uri.target,
-            self._headers,
-            host=self._uri.host_header,
-            origin=self._headers.get("origin"),
-        )
-        self._view = view(request)
-        apply_settings(self._view, settings)
-        self._view._config()  # a wrong setting is an error here and now
 
     def __await__(self) -> Generator[Any, None, ViewT]:
         return self._open().__await__()
@@ -81,24 +63,13 @@ class _Connect(Generic[ViewT]):
         began = loop.time()
 
         def begin(driver: Driver) -> Session:
-            connection = Connection(
-                Role.CLIENT,
-                view._config(),
-                now=began,
-                target=self._uri,
-                headers=self._headers,
-            )
-            session = Session(connection, view._hooks())
-            view._attach(session, driver)
-            return session
+            return self._dial.session(driver, began)
 
         try:
             async with asyncio.timeout(view.OPEN_TIMEOUT):
                 driver = await self._connect(loop, begin)
         except TimeoutError:
-            raise TimeoutError(
-                f"no connection to {self._uri.host_header} within {view.OPEN_TIMEOUT:g} s"
-            ) from None
+            raise self._dial.too_late() from None
         try:
             await driver.settle(driver.session.is_settled)
         except asyncio.CancelledError:
@@ -109,11 +80,12 @@ class _Connect(Generic[ViewT]):
         return view
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, begin: Any) -> Driver:
+        uri = self._dial.uri
         tls: dict[str, Any] = {}
-        if self._uri.secure:
+        if uri.secure:
             tls = {
                 "ssl": self._ssl if self._ssl is not None else ssl_module.create_default_context(),
-                "server_hostname": self._server_hostname or self._uri.host,
+                "server_hostname": self._server_hostname or uri.host,
                 "ssl_shutdown_timeout": 5.0,
             }
 
@@ -126,7 +98,7 @@ class _Connect(Generic[ViewT]):
             _, driver = await loop.create_connection(factory, sock=self._sock, **tls)
         else:
             _, driver = await loop.create_connection(
-                factory, self._uri.host, self._uri.port, **tls
+                factory, uri.host, uri.port, **tls
             )
         return driver
 
@@ -192,20 +164,15 @@ def connect(
     ``OPEN_TIMEOUT``, ``OSError`` if there is no connection, ``ssl.SSLError`` for a bad certificate,
     ``LocalProtocolError`` or ``TypeError`` for arguments that cannot be meant.
     """
-    if view is not None:
-        check_view(view)
-    extra = list(Headers(headers).raw)
-    if origin is not None:
-        extra.append(("Origin", origin))
+    check_place(sock, unix)
     if subprotocols is not None:
         settings["subprotocols"] = subprotocols
-    return _Connect(
+    dial = Dial(
         url,
         view if view is not None else WebSocketView,
-        headers=extra,
-        ssl=ssl,
-        server_hostname=server_hostname,
-        sock=sock,
-        unix=unix,
+        headers=headers,
+        origin=origin,
+        tls=ssl is not None,
         settings=settings,
     )
+    return _Connect(dial, ssl=ssl, server_hostname=server_hostname, sock=sock, unix=unix)

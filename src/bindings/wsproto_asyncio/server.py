@@ -11,26 +11,14 @@ from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeAlias
 
-from wsproto_core import (
-    Accept,
-    Config,
-    Connection,
-    HttpRequest,
-    Request,
-    Response,
-    Role,
-    Session,
-    Target,
-)
-from wsproto_views import Route, Router, UpgradeRequest
+from wsproto_core import Session
+from wsproto_views import OnRequest, Route, Service, check_place
 
 from .driver import Driver
 from .view import WebSocketView
 
-__all__ = ["OnRequest", "Server", "serve"]
+__all__ = ["Server", "serve"]
 
-Answer: TypeAlias = Accept | Response | None
-OnRequest: TypeAlias = Callable[[UpgradeRequest], Awaitable[Answer] | Answer]
 Views: TypeAlias = (
     type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 )
@@ -39,30 +27,12 @@ Views: TypeAlias = (
 class Server:
     """A listening server and its live connections. Made by ``serve``."""
 
-    def __init__(
-        self,
-        router: Router[WebSocketView],
-        on_request: OnRequest | None,
-        tls: ssl_module.SSLContext | None,
-    ) -> None:
-        self._router = router
-        self._on_request = on_request
-        self._tls = tls
+    def __init__(self, service: Service[WebSocketView]) -> None:
+        self._service = service
         self._listener: asyncio.Server | None = None
         self._drivers: set[Driver] = set()
-        self._views: dict[Driver, WebSocketView] = {}
         self._closing = False
         self._idle = asyncio.Event()
-        self._idle.set()
-        # What counts until routing has found the view, whose own settings count from there on.
-        timeouts = [view.OPEN_TIMEOUT for view in router.views]
-        self._config = Config(
-            open_timeout=(
-                None if None in timeouts else max(item for item in timeouts if item is not None)
-            ),
-            origins=("*",),
-            plain_http=on_request is not None,
-        )
 
     # ------------------------------------------------------------------ for users
 
@@ -83,7 +53,7 @@ class Server:
     @property
     def connections(self) -> list[WebSocketView]:
         """The views of the connections that are open now."""
-        return [view for view in self._views.values() if view.is_open]
+        return self._service.open_views
 
     async def serve_forever(self) -> None:
         """Wait until the server is closed; a cancellation closes it gracefully."""
@@ -103,11 +73,8 @@ class Server:
         if self._listener is not None:
             self._listener.close()
         for driver in list(self._drivers):
-            if driver.session.connection.agreement is None:
-                driver.abort()
-            else:
-                driver.session.close_kindly(code, reason, driver.now())
-                driver.publish()
+            driver.session.go_away(code, reason, driver.now())
+            driver.publish()
         await self.wait_closed()
 
     async def wait_closed(self) -> None:
@@ -133,23 +100,7 @@ class Server:
         return Driver(self._begin, server=self, on_gone=self._forget)
 
     def _begin(self, driver: Driver) -> Session:
-        peer = driver.peer
-        gate = None
-        if self._on_request is not None:
-            on_request = self._on_request
-
-            def gate(event: Request | HttpRequest) -> Awaitable[Answer] | Answer:
-                return on_request(UpgradeRequest.from_event(event, peer))
-
-        def route(event: Request | HttpRequest) -> Target | Response:
-            return self._router.target(event, peer, attach)
-
-        def attach(view: WebSocketView) -> None:
-            view._attach(session, driver)
-            self._views[driver] = view
-
-        connection = Connection(Role.SERVER, self._config, now=driver.now())
-        session = Session(connection, gate=gate, route=route)
+        session = self._service.session(driver)
         self._drivers.add(driver)
         if self._closing:
             session.abort(driver.now())
@@ -157,7 +108,7 @@ class Server:
 
     def _forget(self, driver: Driver) -> None:
         self._drivers.discard(driver)
-        self._views.pop(driver, None)
+        self._service.forget(driver)
         self._idle.set()
 
 
@@ -208,19 +159,18 @@ def serve(
     Use ``async with serve(...) as server:`` or ``server = await serve(...)``. Raises ``OSError`` if
     the address is taken, ``NotImplementedError`` for a view that takes no messages.
     """
-    router = Router(views)
-    if sock is not None and unix is not None:
-        raise ValueError("expected sock or unix, got both")
+    service = Service(views, on_request)
+    check_place(sock, unix)
 
     async def start() -> Server:
-        server = Server(router, on_request, ssl)
+        server = Server(service)
         loop = asyncio.get_running_loop()
         tls: dict[str, Any] = {}
         if ssl is not None:
             # The opening handshake includes that of TLS, and a close must not hang in it.
             tls = {
                 "ssl": ssl,
-                "ssl_handshake_timeout": server._config.open_timeout or 60.0,
+                "ssl_handshake_timeout": service.open_timeout or 60.0,
                 "ssl_shutdown_timeout": 5.0,
             }
         if unix is not None:

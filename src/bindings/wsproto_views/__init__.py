@@ -4,18 +4,25 @@ Users import ``wsproto_asyncio`` or one of its siblings instead, which show thes
 """
 
 from .dispatch import dispatch
+from .endpoints import Answer, Dial, HeadersLike, OnRequest, Service, check_place
 from .requests import UpgradeRequest
 from .routes import Route, Router, path
 from .views import AsyncDriver, AsyncView, BaseView, State, check_view
 
 __all__ = [
+    "Answer",
     "AsyncDriver",
     "AsyncView",
     "BaseView",
+    "Dial",
+    "HeadersLike",
+    "OnRequest",
     "Route",
     "Router",
+    "Service",
     "State",
     "UpgradeRequest",
+    "check_place",
     "check_view",
     "dispatch",
     "path",
