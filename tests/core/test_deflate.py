@@ -237,6 +237,24 @@ def test_a_wrong_answer_says_what_was_expected() -> None:
     assert "\x1b" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        ((("other", None),), "got 'other'"),
+        ((("server_no_context_takeover", None),) * 2, "server_no_context_takeover once"),
+        ((("client_no_context_takeover", ""),), "client_no_context_takeover without a value"),
+        ((("server_max_window_bits", "9"),) * 2, "server_max_window_bits once"),
+        ((("server_max_window_bits", None),), "a value of server_max_window_bits, got none"),
+        ((("client_max_window_bits", "\uff11\uff10"),), "8 to 15 as the value of client_max"),
+    ],
+)
+def test_malformed_parameters(params: Params, why: str) -> None:
+    extension = PerMessageDeflate()
+    assert extension.accept(params) is None
+    with pytest.raises(ExtensionError, match=why):
+        extension.confirm(extension.offers(), params)
+
+
 def test_what_was_asked_must_be_granted() -> None:
     asks = PerMessageDeflate(
         server_no_context_takeover=True, server_max_window_bits=10, client_max_window_bits=None
