@@ -1177,11 +1177,12 @@ def _snapshot(data: object, command: str, expected: str) -> bytes:
         return data
     if isinstance(data, (bytes, bytearray)):
         return bytes(data)
-    if isinstance(data, memoryview) and data.itemsize == 1 and data.ndim == 1:
-        return bytes(data)
     kind = type(data).__name__
     if isinstance(data, memoryview):
-        kind = f"a memoryview of format {data.format!r} with {data.ndim} dimensions"
+        if data.itemsize == 1 and data.ndim == 1 and data.contiguous:
+            return bytes(data)
+        gaps = "" if data.contiguous else " and gaps"
+        kind = f"a memoryview of format {data.format!r} with {data.ndim} dimensions{gaps}"
     raise TypeError(f"{command}: expected {expected}, got {kind}")
 
 

@@ -25,6 +25,7 @@ _TEXT: Final = int(OpCode.TEXT)
 _OPCODES: Final = {int(OpCode.TEXT): OpCode.TEXT, int(OpCode.BINARY): OpCode.BINARY}
 _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 _WHOLE: Final = FIRST | LAST
+_NOT_AFTER_ED: Final = range(0xA0, 0xC0)  # UTF-8's second bytes of surrogates (RFC 3629 4)
 _COST: Final = 64  # what an event costs beside its payload, as in framing
 
 
@@ -149,9 +150,15 @@ class MessageReader:
 
     def _check_text(self, data: bytes, final: bool) -> str:
         try:
-            return self._utf8.decode(data, final)
+            text = self._utf8.decode(data, final)
+            if not final and data and data[-1] in _NOT_AFTER_ED:
+                # CPython's decoder waits for the third byte of what can only be a surrogate.
+                held, _ = self._utf8.getstate()
+                if len(held) == 2 and held[0] == 0xED:
+                    self._utf8.decode(b"", True)
         except UnicodeDecodeError as error:
             raise _bad_text(error) from None
+        return text
 
     def _decoded(self, data: bytes, flags: int) -> Iterator[tuple[bytes, bool]]:
         """The slices of a piece after all codecs, each with whether it ends the message.
