@@ -86,6 +86,21 @@ def test_large_input_in_one_line(echo: str) -> None:
     assert run("connect", echo, stdin=line)[:2] == (0, f"{line}\n")
 
 
+def test_a_reader_that_has_seen_enough(echo: str) -> None:
+    command = f"printf 'one\\ntwo\\n' | {sys.executable} -m wsview connect {echo} | head -n 0"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[1]}}"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        env=environment(),
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert "error" not in done.stderr
+    assert done.returncode == 1
+
+
 def test_input_that_is_not_text(echo: str) -> None:
     code, _, errors = run("connect", echo, stdin=b"good\nbad \xff\n")
     assert errors.endswith("wsview: error: the standard input is not UTF-8\n")

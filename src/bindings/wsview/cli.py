@@ -100,17 +100,24 @@ def root(
 @app.command("serve")
 def serve_command(
     view: Annotated[str, typer.Argument(metavar="MODULE:VIEW", help="Such as chat:Chat.")],
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8000,
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="PORT", min=0, max=65535, help="0 takes a free one.")
+    ] = 8000,
     route: Annotated[
-        str, typer.Option("--path", help="Serve this path only, such as /ws/<room>.")
+        str,
+        typer.Option("--path", metavar="PATTERN", help="Serve this path only, such as /ws/<room>."),
     ] = "",
-    ssl_cert: Annotated[Path | None, typer.Option(help="Certificate chain (PEM): TLS.")] = None,
+    ssl_cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Certificate chain (PEM): TLS.")
+    ] = None,
     ssl_key: Annotated[
-        Path | None, typer.Option(help="Its private key, if it is in a file of its own.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Its private key, if it is in a file of its own."),
     ] = None,
     unix: Annotated[
-        Path | None, typer.Option(help="Listen on this Unix socket instead of host and port.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Listen on this Unix socket instead of host and port."),
     ] = None,
 ) -> None:
     """Serve a view of yours."""
@@ -191,11 +198,14 @@ def _server_context(cert: Path | None, key: Path | None) -> ssl.SSLContext | Non
 
 @app.command("demo")
 def demo_command(
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(metavar="HOST", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
         int | None,
         typer.Option(
-            min=0, max=65535, help=f"Default: {DEMO_PORT}, or a free one if that is taken."
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help=f"Default: {DEMO_PORT}, or a free one if that is taken.",
         ),
     ] = None,
     open_browser: Annotated[
@@ -232,22 +242,34 @@ def demo_command(
 def connect_command(
     url: Annotated[str, typer.Argument(metavar="URL", help="Such as ws://localhost:8000/.")],
     subprotocol: Annotated[
-        list[str] | None, typer.Option(help="Offer this one; may be given again.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Offer this one; may be given again."),
     ] = None,
     header: Annotated[
-        list[str] | None, typer.Option(help="Send this 'Name: value'; may be given again.")
+        list[str] | None,
+        typer.Option(metavar="NAME:VALUE", help="Send this header field; may be given again."),
     ] = None,
-    origin: Annotated[str | None, typer.Option(help="The Origin to send.")] = None,
+    origin: Annotated[
+        str | None, typer.Option(metavar="ORIGIN", help="The Origin to send.")
+    ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Accept any certificate: for tests only.")
     ] = False,
-    ca: Annotated[Path | None, typer.Option(help="Trust the certificates in this file.")] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Trust the certificates in this file, and no others."),
+    ] = None,
     timeout: Annotated[
-        float, typer.Option(min=0.001, help="Seconds to connect in, and to wait for a pong.")
+        float,
+        typer.Option(
+            metavar="SECONDS", min=0.001, help="Time to connect in, and to wait for a pong."
+        ),
     ] = 10.0,
     linger: Annotated[
         float,
-        typer.Option(min=0, help="Seconds of silence to wait for once piped input has ended."),
+        typer.Option(
+            metavar="SECONDS", min=0, help="Silence to wait for once piped input has ended."
+        ),
     ] = 1.0,
 ) -> None:
     """Talk to a server: type to send, see what comes. Lines from a pipe work too."""
@@ -263,6 +285,10 @@ def connect_command(
     try:
         with open_screen() as screen:
             code = asyncio.run(talk(target, screen))
+    except BrokenPipeError:
+        # Whoever read our output has gone, such as `head`. What is left in its buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(1) from None
     except HandshakeError as error:
         raise Fault(_refusal(url, error)) from None
     except TimeoutError:
@@ -311,8 +337,11 @@ def _refusal(url: str, error: HandshakeError) -> str:
     if not reason:
         with contextlib.suppress(ValueError):  # a status that has no usual phrase
             reason = HTTPStatus(status).phrase
-    words = escape(" ".join(error.response.body.decode("utf-8", "replace").split()), 300)
-    return f"{url} refused with {status} {reason}{f': {words}' if words else ''}"
+    said = f"{status} {reason}"
+    # Servers of ours, and others, begin the body with the status too: once is enough.
+    body = " ".join(error.response.body.decode("utf-8", "replace").split())
+    words = escape(body.removeprefix(said).lstrip(": "), 300)
+    return f"{url} refused with {said}{f': {words}' if words else ''}"
 
 
 # ---------------------------------------------------------------------------------------- shared
@@ -335,8 +364,10 @@ async def _serve_until_told(
     except NotImplementedError as error:
         raise Fault(str(error)) from None
     async with server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, told.set)
+        # Windows has no such handlers; there, Ctrl-C ends the program the short way.
+        with contextlib.suppress(NotImplementedError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.add_signal_handler(number, told.set)
         announce(server)
         await told.wait()
         # A second Ctrl-C does not wait for anybody.

@@ -7,7 +7,7 @@ came harmless. Tests: ``tests/wsview/test_connect.py``.
 import asyncio
 import signal
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from ssl import SSLContext
@@ -86,7 +86,7 @@ class Conversation:
 
     async def run(self) -> int:
         """Show what comes and send what is entered, until the end."""
-        self.loop.add_signal_handler(signal.SIGINT, self.interrupted.set)
+        self.on_interrupt(self.interrupted.set)
         self.greet()
         hearing = asyncio.create_task(self.hear())
         saying = asyncio.create_task(self.say())
@@ -96,7 +96,7 @@ class Conversation:
             # Whichever comes first: the connection ends, the input ends, Ctrl-C.
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             # Another Ctrl-C does not wait for the peer's answer.
-            self.loop.add_signal_handler(signal.SIGINT, self.pull_the_plug)
+            self.on_interrupt(self.pull_the_plug)
             await self.view.close()
             if saying.done():
                 saying.result()
@@ -105,6 +105,11 @@ class Conversation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    def on_interrupt(self, action: Callable[[], None]) -> None:
+        """Do that on Ctrl-C. On Windows, Ctrl-C ends the program the short way."""
+        with suppress(NotImplementedError):
+            self.loop.add_signal_handler(signal.SIGINT, action)
 
     def pull_the_plug(self) -> None:
         """End the byte stream, and so all that waits for it."""
