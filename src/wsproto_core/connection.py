@@ -694,7 +694,7 @@ class Connection:
 
     def _await_writing(self, now: float) -> None:
         """After the end: a peer that takes nothing must not hold the stream for ever."""
-        if not self._blocked:
+        if not self._blocked or self.transport is Transport.ABORT:
             self._timers.stop(Timer.CLOSE)
         elif self.config.close_timeout is not None and not self._timers.is_set(Timer.CLOSE):
             self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
