@@ -1,6 +1,7 @@
 """``wsview`` as a user runs it: a process, with pipes or a terminal of its own."""
 
 import contextlib
+import io
 import os
 import queue
 import re
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from wsview import cli
 
 DEADLINE = 20.0  # seconds; only reached by a failure
 COMMAND = [sys.executable, "-u", "-m", "wsview"]
@@ -41,6 +44,19 @@ def run(*arguments: str, stdin: str | bytes = b"", cwd: Path | None = None) -> t
         check=False,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+def talk(url: str, *options: str, lines: str = "") -> tuple[int, str, str]:
+    """Send lines, then close: the answers to them come before the answer to the Close."""
+    return run("connect", url, *options, stdin=f"{lines}/close\n")
+
+
+def run_here(*arguments: str) -> tuple[int, str, str]:
+    """The same as ``run`` in this process: quicker, for what ends in an error of use."""
+    output, errors = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+        code = cli.run(arguments)
+    return code, output.getvalue(), errors.getvalue()
 
 
 class Running:

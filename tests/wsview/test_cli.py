@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import wsproto_core
-from tests.wsview.conftest import Start, environment, run
+from tests.wsview.conftest import Start, environment, run, run_here, talk
 from wsproto_core import COMPILED
 
 VIEWS = """
@@ -61,12 +61,12 @@ def assert_error(result: tuple[int, str, str], pattern: str) -> None:
 
 def test_version() -> None:
     core = "compiled" if COMPILED else "pure Python"
-    assert run("--version") == (0, f"wsview {wsproto_core.__version__} ({core} core)\n", "")
+    assert run_here("--version") == (0, f"wsview {wsproto_core.__version__} ({core} core)\n", "")
 
 
 @pytest.mark.parametrize("arguments", [(), ("--help",)])
 def test_help_names_the_commands(arguments: tuple[str, ...]) -> None:
-    code, output, _ = run(*arguments)
+    code, output, _ = run_here(*arguments)
     assert code == 0
     for command in ("serve", "connect", "demo"):
         assert command in output
@@ -84,7 +84,7 @@ def test_help_names_the_commands(arguments: tuple[str, ...]) -> None:
     ],
 )
 def test_usage_errors(arguments: list[str], pattern: str) -> None:
-    assert_error(run(*arguments), pattern)
+    assert_error(run_here(*arguments), pattern)
 
 
 def test_without_typer_and_rich() -> None:
@@ -107,14 +107,14 @@ def test_without_typer_and_rich() -> None:
 def test_serve_a_view_of_the_current_folder(start: Start, views: Path) -> None:
     server = start("serve", "views:Shout", "--port", "0", cwd=views)
     url = server.wait_for(r"Serving views:Shout on (ws://127\.0\.0\.1:\d+/)")[1]
-    assert run("connect", url, stdin="hello\n")[:2] == (0, "HELLO\n")
+    assert talk(url, lines="hello\n")[:2] == (0, "HELLO\n")
     assert server.end(signal.SIGINT) == 0
 
 
 def test_serve_a_path_with_a_placeholder(start: Start, views: Path) -> None:
     server = start("serve", "views:Room", "--port", "0", "--path", "/ws/<room>", cwd=views)
     url = server.wait_for(r"ws://127\.0\.0\.1:\d+/")[0]
-    assert run("connect", f"{url}ws/tea", stdin="?\n")[:2] == (0, "tea\n")
+    assert talk(f"{url}ws/tea", lines="?\n")[:2] == (0, "tea\n")
     assert_error(run("connect", f"{url}elsewhere"), "refused with 404 Not Found: ")
     assert server.end(signal.SIGTERM) == 0
 
@@ -126,8 +126,8 @@ def test_serve_with_tls(start: Start, views: Path, certificate: tuple[Path, Path
     )
     port = server.wait_for(r"wss://127\.0\.0\.1:(\d+)/")[1]
     url = f"wss://localhost:{port}/"
-    assert run("connect", url, "--ca", cert, stdin="a\n")[:2] == (0, "A\n")
-    assert run("connect", url, "--insecure", stdin="b\n")[:2] == (0, "B\n")
+    assert talk(url, "--ca", cert, lines="a\n")[:2] == (0, "A\n")
+    assert talk(url, "--insecure", lines="b\n")[:2] == (0, "B\n")
     assert_error(run("connect", url), "not trusted: self-signed certificate")
     assert_error(run("connect", f"wss://127.0.0.1:{port}/", "--ca", cert), "not trusted: IP addr")
     assert_error(run("connect", f"ws://127.0.0.1:{port}/"), "cannot connect to ws://")
@@ -183,7 +183,7 @@ def test_serve_on_a_taken_port(views: Path, taken: str) -> None:
 
 
 def test_demo_on_a_taken_port(taken: str) -> None:
-    assert_error(run("demo", "--port", taken), f"port {taken}: it is in use")
+    assert_error(run_here("demo", "--port", taken), f"port {taken}: it is in use")
 
 
 def test_two_demos_take_two_ports(start: Start) -> None:
@@ -197,9 +197,7 @@ def test_two_demos_take_two_ports(start: Start) -> None:
 def test_demo_serves_chat_and_echo_for_other_clients_too(start: Start) -> None:
     server = start("demo", "--port", "0")
     port = server.wait_for(r"http://127\.0\.0\.1:(\d+)/")[1]
-    assert run("connect", f"ws://127.0.0.1:{port}/ws/echo", stdin="hi\n")[:2] == (0, "hi\n")
-    _, output, _ = run(
-        "connect", f"ws://127.0.0.1:{port}/ws/chat/lobby", stdin='{"type": "ping", "id": 3}\n'
-    )
+    assert talk(f"ws://127.0.0.1:{port}/ws/echo", lines="hi\n")[:2] == (0, "hi\n")
+    _, output, _ = talk(f"ws://127.0.0.1:{port}/ws/chat/lobby", lines='{"type": "ping", "id": 3}\n')
     assert output.startswith('{"type": "pong", "id": 3, "latency": ')
     assert server.end() == 0

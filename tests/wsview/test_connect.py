@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.wsview.conftest import DEADLINE, Start, environment, run
+from tests.wsview.conftest import DEADLINE, Start, environment, run, run_here, talk
 from tests.wsview.test_cli import assert_error
 from wsproto_core.handshake import accept_key
 
@@ -30,13 +30,13 @@ def test_lines_are_sent_and_answers_shown(echo: str) -> None:
 
 
 def test_what_comes_cannot_control_a_terminal(echo: str) -> None:
-    code, output, _ = run("connect", echo, stdin="red \x1b[31m\a \u202e \x9b\n")
+    code, output, _ = talk(echo, lines="red \x1b[31m\a \u202e \x9b\n")
     assert output == "red \\x1b[31m\\x07 \\u202e \\x9b\n"
     assert code == 0
 
 
 def test_binary_is_dumped_and_bounded(echo: str) -> None:
-    _, output, _ = run("connect", echo, stdin=f"/binary 00 ff 41\n/binary {'00' * 1000}\n")
+    _, output, _ = talk(echo, lines=f"/binary 00 ff 41\n/binary {'00' * 1000}\n")
     lines = output.splitlines()
     assert lines[0] == "binary, 3 bytes"
     assert lines[1].startswith("000000  00 ff 41 ")
@@ -45,7 +45,7 @@ def test_binary_is_dumped_and_bounded(echo: str) -> None:
 
 
 def test_commands(echo: str) -> None:
-    code, output, notes = run("connect", echo, stdin="/ping\n/help\n//slash\n/nope\n/binary 0\n")
+    code, output, notes = talk(echo, lines="/ping\n/help\n//slash\n/nope\n/binary 0\n")
     assert output == "/slash\n"
     assert re.search(r"^pong after [0-9.]+ ms$", notes, re.MULTILINE)
     assert "/close [CODE [REASON]]" in notes
@@ -77,7 +77,7 @@ def test_control_c_closes(start: Start, echo: str) -> None:
 
 
 def test_a_subprotocol_is_shown(echo: str) -> None:
-    _, _, notes = run("connect", echo, "--subprotocol", "x", "--subprotocol", "echo.v1")
+    _, _, notes = talk(echo, "--subprotocol", "x", "--subprotocol", "echo.v1")
     assert "(subprotocol: echo.v1," in notes
 
 
@@ -125,7 +125,7 @@ def test_input_that_is_not_text(echo: str) -> None:
     ],
 )
 def test_errors_of_use(arguments: list[str], pattern: str) -> None:
-    assert_error(run("connect", *arguments), re.escape(pattern))
+    assert_error(run_here("connect", *arguments), re.escape(pattern))
 
 
 def test_a_header_that_cannot_be_sent(echo: str) -> None:
