@@ -436,7 +436,7 @@ class Session:
             self.send(frame.payload, opcode, final=frame.fin)
 
     def post(self, data: str | bytes, opcode: OpCode) -> None:
-        """As ``send``, for a caller who is gone: it goes out as soon as a message may begin; one that
+        """As ``send``, for a caller who is gone: it goes out once a message may begin; one that
         cannot be sent is logged.
         """
         if not self.can_begin():
@@ -446,6 +446,15 @@ class Session:
             self.send(data, opcode)
         except (WebSocketError, TypeError) as error:
             logger.debug("a posted message was dropped: %s", error)
+
+    def break_off(self, error: BaseException, now: float) -> None:
+        """A message of ours was begun and will not be finished: the connection ends with 1011.
+
+        Nothing happens if none is unfinished.
+        """
+        if not self.can_begin():
+            self._fail(error, now)
+            self._look(now)
 
     def can_begin(self) -> bool:
         """Whether a new message may begin: no message of ours is unfinished, or all ended."""

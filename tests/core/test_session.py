@@ -1544,6 +1544,16 @@ def test_a_kind_close_takes_odd_reasons() -> None:
     assert stage.sent() == [(0x88, close_body(1000, "?"))]
 
 
+def test_a_server_that_ends_goes_away_kindly_or_drops_a_handshake() -> None:
+    stage = Stage()
+    stage.session.go_away(1001, "", stage.now)
+    assert closing(stage.sent()) == 1001
+    stage = Stage(opened=False)
+    stage.session.go_away(1001, "", stage.now)
+    assert stage.session.transport is Transport.ABORT
+    assert stage.output() == b""
+
+
 def test_the_peers_close_as_a_frame() -> None:
     stage = Stage()
     assert stage.session.close_frame is None
