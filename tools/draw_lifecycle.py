@@ -20,7 +20,7 @@ PAGE = ROOT / "docs" / "lifecycle.md"
 HEAD = """\
 # The life of a connection
 
-<!-- Drawn by tools/draw_lifecycle.py from src/wsproto_core/lifecycle.py. Change that, then run it. -->
+<!-- Drawn by tools/draw_lifecycle.py from src/wsproto_core/lifecycle.py. Change that, run it. -->
 
 A `Connection` is in one of six phases, and one table says how it moves: which input is possible in
 which phase, the phase that follows, and what is done. There is no other place where a phase

@@ -275,7 +275,7 @@ class Session:
                     "exception in %s", getattr(call.hook, "__qualname__", call.hook), exc_info=error
                 )
             if kind is not CallKind.ERROR and kind is not CallKind.CLOSE:
-                self._fail(kind, error, now)
+                self._fail(error, now, kind)
         if kind is CallKind.RUN:
             self._forget_reader()
         self._look(now)
@@ -453,7 +453,7 @@ class Session:
         Nothing happens if none is unfinished.
         """
         if not self.can_begin():
-            self._fail(error, now)
+            self._end_with("a message of ours was broken off", error, now)
             self._look(now)
 
     def can_begin(self) -> bool:
@@ -899,20 +899,25 @@ class Session:
             cause is not None and (error is cause or error is cause.__cause__)
         )
 
-    def _fail(self, kind: CallKind, error: BaseException, now: float) -> None:
+    def _fail(
+        self, error: BaseException, now: float, kind: CallKind = CallKind.MESSAGE
+    ) -> None:
         """A hook failed: 500 to a request, Close 1011 later; on_error is told, if it may be."""
         phase = self.connection.phase
         if phase is Phase.DECIDING:
             self.connection.reject(_internal_error(), now)
         elif phase in (Phase.OPENING, Phase.OPEN) and not self._deaf:
-            failure = HookError("a hook raised an exception")
-            failure.__cause__ = error
-            self._stop_messages()
-            self.connection.fail(failure, now)
+            self._end_with("a hook raised an exception", error, now)
         elif kind is CallKind.RUN and phase is Phase.CLOSED:
             pass  # it may have outlived on_close
         elif self.opened and not self._given_up and isinstance(error, Exception):
             self._tell(error, ahead=True)  # it ends already
+
+    def _end_with(self, why: str, error: BaseException, now: float) -> None:
+        failure = HookError(why)
+        failure.__cause__ = error
+        self._stop_messages()
+        self.connection.fail(failure, now)
 
     def _stop_messages(self) -> None:
         """Nobody is left to take messages."""

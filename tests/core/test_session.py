@@ -1316,6 +1316,17 @@ def test_a_posted_message_waits_for_the_end_of_a_fragmented_one() -> None:
     ]  # fmt: skip
 
 
+def test_a_message_that_is_not_finished_ends_the_connection() -> None:
+    stage = Stage("on_error")
+    session = stage.session
+    session.break_off(RuntimeError(), stage.now)  # none was begun
+    assert stage.connection.phase is Phase.OPEN
+    session.send("a", OpCode.TEXT, final=False)
+    session.break_off(RuntimeError(), stage.now)
+    assert stage.run() == ["on_error"]
+    assert closing(stage.sent()) == 1011
+
+
 # ---------------------------------------------------------------------- ping
 
 
@@ -1691,8 +1702,9 @@ def test_the_earlier_of_two_deadlines_counts() -> None:
     stage.start(CallKind.MESSAGE)
     session.send(bytes(10), OpCode.BINARY)
     stage.output()
+    session.close(1000, "", stage.now)
     stage.now += 1
-    session.lost(None, stage.now)
+    session.eof(stage.now)
     stage.now += 1
     session.write_blocked(10, stage.now)  # the transport's own wait, one second later
     assert session.next_deadline() == stage.now + 4
