@@ -11,7 +11,7 @@ Tests: ``tests/bindings/test_contract.py``, on every runtime.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
 from enum import IntEnum, unique
 from typing import Any, ClassVar, Protocol, Self
 
@@ -521,7 +521,7 @@ class AsyncView(BaseView):
         never a part of it.
         """
         session, driver = self._attached(), self._driver
-        if not session.can_begin():
+        while not session.can_begin():
             await driver.settle(session.can_begin)
         session.send(data, OpCode(opcode), compress=compress)
         if session.is_writable():
@@ -541,6 +541,41 @@ class AsyncView(BaseView):
     async def send_json(self, data: Any, *, compress: bool | None = None, **dumps: Any) -> None:
         """Send ``data`` as JSON text; ``dumps`` goes to ``json.dumps``."""
         await self.send(json.dumps(data, **dumps), OpCode.TEXT, compress=compress)
+
+    async def send_stream(
+        self,
+        parts: AsyncIterable[str | Buffer] | Iterable[str | Buffer],
+        opcode: OpCode | int | None = None,
+        *,
+        compress: bool | None = None,
+    ) -> None:
+        """Send one message in parts, each as the iterator gives it; nothing is held back whole.
+
+        ``opcode`` is by default ``TEXT`` if the first part is a ``str``, else ``BINARY``. Other
+        messages wait meanwhile; pings and pongs do not. If the iterator raises or the call is
+        cancelled in the middle, the message cannot be finished: the connection ends with 1011.
+        """
+        session, driver = self._attached(), self._driver
+        kind: OpCode | None = None
+        try:
+            async for part in _each(parts):
+                if kind is None:
+                    while not session.can_begin():
+                        await driver.settle(session.can_begin)
+                    text = OpCode.TEXT if isinstance(part, str) else OpCode.BINARY
+                    kind = text if opcode is None else OpCode(opcode)
+                session.send(part, kind, final=False, compress=compress)
+                await driver.settle(session.is_writable)
+                session.check_sent()
+            if kind is None:
+                raise LocalProtocolError("send_stream(): expected at least one part, got none")
+            session.send(b"", kind)
+        except BaseException as error:
+            if kind is not None:
+                session.break_off(error, driver.now())
+            raise
+        finally:
+            driver.publish()
 
     async def send_frame(self, frame: Frame) -> None:
         """Send one frame as it is given, checked against the fragment sequence.
@@ -676,6 +711,19 @@ class AsyncView(BaseView):
             await self.on_binary(data)
         elif self._has("on_receive"):
             await self.on_receive(data, opcode)
+
+
+async def _each(
+    parts: AsyncIterable[str | Buffer] | Iterable[str | Buffer],
+) -> AsyncIterator[str | Buffer]:
+    if isinstance(parts, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"expected an iterable of parts, got one {type(parts).__name__}")
+    if isinstance(parts, AsyncIterable):
+        async for part in parts:
+            yield part
+    else:
+        for part in parts:
+            yield part
 
 
 def _as_value(data: str | bytes, opcode: OpCode) -> str | bytes:
