@@ -1,6 +1,7 @@
 """Messages in parts, both ways: nothing is buffered whole, whatever its size."""
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -149,6 +150,10 @@ def test_memory_stays_flat_while_a_large_message_passes(kind: str) -> None:
     """64 MiB here; ``python tests/bindings/large_message.py 1024`` does a whole GiB."""
     script = Path(__file__).with_name("large_message.py")
     result = subprocess.run(
-        [sys.executable, str(script), "64", kind], capture_output=True, text=True, timeout=120
+        [sys.executable, str(script), "64", kind],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert result.returncode == 0, result.stdout + result.stderr
