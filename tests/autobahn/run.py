@@ -302,7 +302,7 @@ def judge(role: str, cases: list[str], expected: dict[str, str], folder: Path) -
         report = json.loads(files[case].read_text())
         say(f"  {case}: expected {expected[case]}, got {behavior}, close {close}")
         say(f"    {report.get('result')} {report.get('resultClose')}")
-        say(f"    {files[case].relative_to(ROOT)}")
+        say(f"    {files[case]}")
     table = ", ".join(f"{count} {name}" for name, count in counts.most_common())
     say(f"{role}: {len(cases)} cases: {table}")
     summary = {case: verdicts[case] for case in sorted(verdicts, key=case_key)}
@@ -331,6 +331,12 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--limit", type=float, default=1800.0, help="seconds for one role, then it fails (1800)"
     )
+    parser.add_argument(
+        "--reports",
+        type=Path,
+        default=REPORTS,
+        help="where the reports go (reports/autobahn); each run replaces what is there",
+    )
     parser.add_argument("--url", help="judge another server, one that runs already")
     parser.add_argument(
         "--find-python", action="store_true", help="only say whether Python 2.7 is here"
@@ -346,7 +352,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 async def run_role(
     role: str, wstest: Path, hands: list[list[str]], options: argparse.Namespace
 ) -> None:
-    folder = REPORTS / role
+    folder = options.reports.resolve() / role
     shutil.rmtree(folder, ignore_errors=True)
     # A `kill` must take our children along, as Ctrl-C does.
     task = asyncio.current_task()
@@ -377,7 +383,7 @@ def main(words: Sequence[str] | None = None) -> int:
             started = time.monotonic()
             say(f"{role}: {len(cases)} cases ...")
             asyncio.run(run_role(role, wstest, deal(cases, options.jobs), options))
-            different += judge(role, cases, expected, REPORTS / role)
+            different += judge(role, cases, expected, options.reports.resolve() / role)
             say(f"{role}: {time.monotonic() - started:.0f} s")
     except SetupError as error:
         say(f"autobahn: {error}")
