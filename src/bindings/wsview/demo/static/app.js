@@ -114,9 +114,12 @@ class Link extends EventTarget {
       this.dispatchEvent(new MessageEvent("message", { data: event.data }));
     socket.onclose = (event) => {
       this.socket = null;
-      if (opened && performance.now() - opened > Link.STEADY) this.failures = 0;
       const { code, reason, wasClean } = event;
-      this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));
+      if (opened) {
+        if (performance.now() - opened > Link.STEADY) this.failures = 0;
+        // A try that found no server is no close: there was no connection.
+        this.dispatchEvent(new CloseEvent("close", { code, reason, wasClean }));
+      }
       if (this.closedOnPurpose || (opened && !Link.LOSSES.includes(code))) {
         this.failures = 0;
         this.become("closed", "Closed");
@@ -135,7 +138,7 @@ class Link extends EventTarget {
     const tick = () => {
       const left = (due - performance.now()) / 1000;
       if (left <= 0) this.open();
-      else this.become("waiting", wait < 1.5 ? "Reconnecting" : `Trying again in ${Math.ceil(left)} s`);
+      else this.become("waiting", "Retrying", wait < 1.5 ? "" : `in ${Math.ceil(left)} s`);
     };
     this.countdown = setInterval(tick, 200);
     tick();
@@ -155,19 +158,25 @@ class Link extends EventTarget {
     this.become("closing", "Closing");
   }
 
-  become(state, words) {
-    if (this.words === words) return;
+  become(state, words, detail = "") {
+    if (this.words === words && this.detail === detail) return;
     this.state = state;
     this.words = words;
+    this.detail = detail;
     this.dispatchEvent(new Event("state"));
   }
 }
 
 // Shows a link's state in a pill, and lets a button open or close it.
 function control(link, pill, button) {
+  const countdown = make("span", "countdown");
+  countdown.ariaHidden = "true";
+  pill.append(countdown);
   link.addEventListener("state", () => {
     pill.dataset.state = link.state;
-    pill.textContent = link.words;
+    // A screen reader announces the words, but not each second of the countdown.
+    if (pill.firstChild.textContent !== link.words) pill.firstChild.textContent = link.words;
+    pill.lastChild.textContent = link.detail;
     const off = link.state === "closed";
     button.textContent = off ? "Connect" : link.state === "waiting" ? "Try now" : "Disconnect";
     button.disabled = link.state === "closing";
@@ -261,6 +270,7 @@ class Chat {
     this.name = sessionStorage.getItem("name") ?? "";
     this.key = sessionStorage.getItem("key") ?? newKey();
     sessionStorage.setItem("key", this.key);
+    this.moving = false; // whether the connection is closed only to open another one
     this.present = false; // whether the server has let us in on the present connection
     this.messages = new Stream($("messages"), 300);
     this.last = null; // author and time of the last message, to group what one person says
@@ -293,8 +303,13 @@ class Chat {
     this.room = room;
     $("join-room").value = room;
     this.clear();
+    this.moveTo("moving to another room");
+  }
+
+  // Another room, or nobody in this one, is another connection.
+  moveTo(reason) {
     this.moving = this.link.socket !== null;
-    if (this.moving) this.link.close(1000, "moving to another room");
+    if (this.moving) this.link.close(1000, reason);
     else this.link.open();
   }
 
@@ -306,17 +321,16 @@ class Chat {
     } else {
       this.present = false;
     }
+    if (this.link.state === "closed" && this.moving) {
+      this.moving = false;
+      this.link.open();
+    }
     this.showForms();
   }
 
   onClose(event) {
     this.showPeople([]);
     if (event.code === 1008 || event.code >= 4000) $("chat-error").textContent = event.reason;
-    if (this.moving) {
-      this.moving = false;
-      // The link settles into "closed" once this event is over; then it may open again.
-      queueMicrotask(() => this.link.open());
-    }
   }
 
   join() {
@@ -387,9 +401,8 @@ class Chat {
   onLeave() {
     this.name = "";
     sessionStorage.removeItem("name");
-    this.moving = true; // a new connection that has not joined yet
-    this.link.close(1000, "left the room");
     this.clear();
+    this.moveTo("left the room");
   }
 
   count() {
