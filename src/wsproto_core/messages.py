@@ -191,7 +191,10 @@ class MessageReader:
 
 
 def _bad_text(error: UnicodeDecodeError) -> ProtocolError:
-    wrong = error.object[error.start : error.start + 4]
+    # Up to the byte that cannot be right and no further: the rest may not have come yet, and the
+    # text goes out in our Close, which must not depend on how the stream was cut.
+    end = error.end + (error.reason == "invalid continuation byte")
+    wrong = error.object[error.start : end]
     return ProtocolError(
         f"expected text in UTF-8, got the bytes {wrong.hex(' ')}: {error.reason}",
         close_code=CloseCode.INVALID_PAYLOAD,
