@@ -1,0 +1,28 @@
+"""What the fuzzers found: each input as it was found, and what must come of it."""
+
+import pytest
+
+from tests.core.wire import Rig
+from wsproto_core import Role
+
+
+@pytest.mark.parametrize(
+    ("payload", "shown"),
+    [
+        ("ed a0 80", "ed a0: invalid continuation byte"),
+        ("f0 90 41 42 43", "f0 90 41: invalid continuation byte"),
+        ("61 ff 62 63", "ff: invalid start byte"),
+        ("61 e2 82", "e2 82: unexpected end of data"),
+    ],
+)
+def test_the_text_about_bad_utf8_does_not_depend_on_the_cut(payload: str, shown: str) -> None:
+    # Found by server_frames and client_frames: the error showed bytes behind the wrong one where
+    # they came in the same read, and so did the reason of our Close.
+    outputs = set()
+    for bytewise in (False, True):
+        rig = Rig(Role.SERVER, bytewise=bytewise)
+        rig.feed(rig.frame(0x81, bytes.fromhex(payload)))
+        outputs.add(bytes(rig.output))
+        error = rig.assert_fails(1007)
+        assert f"got the bytes {shown}" in str(error)
+    assert len(outputs) == 1
