@@ -59,7 +59,8 @@ class Config:
 
     ping_interval: float | None = 20.0
     """Seconds from ping to ping. 20 s stays below the 60 s at which proxies drop an idle
-    connection, with room for two lost ones. ``None`` or 0: no heartbeat."""
+    connection, with room for two lost ones. ``None`` or 0: no heartbeat. If no message came or
+    went from one ping to the next, extensions drop what they can make again (deflate contexts)."""
 
     pong_timeout: float | None = 10.0
     """Seconds after a ping in which any byte must come. ``None``: never count a miss."""

@@ -228,6 +228,7 @@ class Connection:
         self._sending = 0  # the opcode of our unfinished message, or 0
         self._send_checked = b""  # its trailing bytes that are half a character (text as bytes)
         self._codecs: tuple[tuple[Codec, int], ...] = ()
+        self._stirred = False  # a message of ours went through them since the last heartbeat
         self._request: Request | HttpRequest | None = None
         self._early = b""  # what came behind the request
         self._decoder: FrameDecoder | None = None
@@ -886,8 +887,7 @@ class Connection:
                 if messages.busy:
                     room -= messages.resume(events, room)
                     continue
-                # What one piece inflates to is not known before, so a lazy reader takes just one.
-                for opcode, data, flags in decoder.decode(1 if messages.lazy else room):
+                for opcode, data, flags in decoder.decode(min(room, messages.batch)):
                     if opcode < _CLOSE:
                         room -= messages.add(opcode, data, flags, events)
                         continue
@@ -952,6 +952,7 @@ class Connection:
             )
         head = opcode if first else 0
         for codec, _ in self._codecs:
+            self._stirred = True
             data, bits = codec.encode(opcode, data, first, final, compress)
             if first:
                 head |= bits
@@ -1045,12 +1046,28 @@ class Connection:
 
     def _heartbeat(self, now: float) -> None:
         self._last_ping = now
+        if self._codecs:
+            self._rest_codecs()
         self._queue_ping(self._random(8), now)
         self._timers.start(Timer.PING, now + self._interval())
         timeout = self.config.pong_timeout
         if timeout is not None and not self._timers.is_set(Timer.PONG):
             self._pong_since = now
             self._timers.start(Timer.PONG, now + timeout)
+
+    def _rest_codecs(self) -> None:
+        """Let extensions drop what they can make again, if no message came or went for a while.
+
+        The heartbeat is when we are awake anyway; a timer of its own would wake every idle
+        connection once more.
+        """
+        messages = self._messages
+        assert messages is not None
+        if self._stirred or messages.stirred:
+            self._stirred = messages.stirred = False
+        else:
+            for codec, _ in self._codecs:
+                codec.idle()
 
     def _interval(self) -> float:
         """Seconds from the last ping to the next: longer after misses, within ``max_backoff``."""

@@ -27,13 +27,20 @@ _Utf8: Final = codecs.getincrementaldecoder("utf-8")
 _WHOLE: Final = FIRST | LAST
 _NOT_AFTER_ED: Final = range(0xA0, 0xC0)  # UTF-8's second bytes of surrogates (RFC 3629 4)
 _COST: Final = 64  # what an event costs beside its payload, as in framing
+_BATCH: Final = 2 << 10  # inflates to 2 MiB at most, where a read of 64 KiB would give 64 MiB
+_NO_BATCH: Final = 1 << 62
 
 
 class MessageReader:
     """Makes ``Message`` or ``Chunk`` events of the pieces of one connection."""
 
-    lazy: bool
-    """Whether ``add`` leaves work for ``resume``: chunks out of an extension, made as needed."""
+    batch: int
+    """Bytes of pieces to read before looking at what came of them. What an extension makes of a
+    piece is not known before, so little with one; and with chunks, which are made as ``resume``
+    asks for them, a single piece."""
+
+    stirred: bool
+    """Whether a piece has gone through an extension since this was last set to false."""
 
     def __init__(self, config: Config, codecs: Sequence["tuple[Codec, int]"] = ()) -> None:
         """``codecs``: each with the reserved bits it claims, in the order of the response."""
@@ -41,8 +48,10 @@ class MessageReader:
         self._chunks = config.deliver == "chunks"
         self._text_as_bytes = config.text_as_bytes
         self._limit = -1 if config.max_message_size is None else config.max_message_size
-        self.lazy = self._chunks and bool(codecs)
+        self.batch = _NO_BATCH if not codecs else 1 if self._chunks else _BATCH
+        self._only = self._codecs[0] if len(self._codecs) == 1 and not self._chunks else None
         self._whole = not codecs and not self._chunks  # what most connections are
+        self.stirred = False
         self._buffer = bytearray()
         self._size = 0  # bytes of the message in progress, decoded
         self._utf8 = _Utf8()
@@ -72,7 +81,16 @@ class MessageReader:
             return len(data) + _COST
         if self._codecs:
             self._opcode = opcode
-            self._slices = self._decoded(data, flags)
+            self.stirred = True
+            if self._only is not None and flags & _WHOLE == _WHOLE:
+                # What most messages are: whole, of one slice, through one extension.
+                codec, rsv = self._only
+                slices = codec.decode(data, rsv & flags, True, True, self._limit)
+                if type(slices) is tuple and len(slices) == 1:
+                    return self._take(opcode, slices[0], True, out)
+                self._slices = _mark_last(slices, True)
+            else:
+                self._slices = self._decoded(data, flags)
             return self.resume(out, _COST if self._chunks else -1)
         return self._take(opcode, data, bool(flags & LAST), out)
 
@@ -155,28 +173,18 @@ class MessageReader:
                 # CPython's decoder waits for the third byte of what can only be a surrogate.
                 held, _ = self._utf8.getstate()
                 if len(held) == 2 and held[0] == 0xED:
-                    self._utf8.decode(b"", True)
+                    raise UnicodeDecodeError("utf-8", held, 0, 1, "invalid continuation byte")
         except UnicodeDecodeError as error:
             raise _bad_text(error) from None
         return text
 
     def _decoded(self, data: bytes, flags: int) -> Iterator[tuple[bytes, bool]]:
-        """The slices of a piece after all codecs, each with whether it ends the message.
-
-        The last slice of a last piece must be known as such, so one slice is held back; it is
-        bounded, as is all that a codec gives at once.
-        """
+        """The slices of a piece after all codecs, each with whether it ends the message."""
         last = bool(flags & LAST)
         slices: Iterable[bytes] = (data,)
         for codec, rsv in self._codecs:
             slices = self._through(codec, rsv & flags, slices, bool(flags & FIRST), last)
-        held: bytes | None = None
-        for item in slices:
-            if held is not None:
-                yield held, False
-            held = item
-        if held is not None or last:
-            yield held or b"", last
+        return _mark_last(slices, last)
 
     def _through(
         self, codec: "Codec", rsv: int, slices: Iterable[bytes], first: bool, last: bool
@@ -188,6 +196,21 @@ class MessageReader:
                 first = False
             held = item
         yield from codec.decode(held or b"", rsv, first, last, self._limit)
+
+
+def _mark_last(slices: Iterable[bytes], last: bool) -> Iterator[tuple[bytes, bool]]:
+    """Each slice of a piece, with whether it ends the message.
+
+    The last slice of a last piece must be known as such, so one slice is held back; it is bounded,
+    as is all that a codec gives at once.
+    """
+    held: bytes | None = None
+    for item in slices:
+        if held is not None:
+            yield held, False
+        held = item
+    if held is not None or last:
+        yield held or b"", last
 
 
 def _bad_text(error: UnicodeDecodeError) -> ProtocolError:

@@ -1537,6 +1537,49 @@ def test_d8_memory() -> None:
     assert max(after(fresh, idle=False).values()) < 2 << 10
 
 
+def test_d8_contexts_are_dropped_after_a_heartbeat_without_messages() -> None:
+    settings = PerMessageDeflate(backend="zlib")
+    pair = Pair(Config(extensions=[settings]), Config(extensions=[settings]))
+    codecs: list[Any] = [end._codecs[0][0] for end in (pair.client, pair.server)]
+
+    def held() -> int:
+        return sum(
+            (codec._deflater is not None) + (codec._inflater is not None) for codec in codecs
+        )
+
+    message = noise(300).hex()
+    for _ in range(2):
+        pair.client.send_text(message)
+        pair.flow()
+        pair.server.send_text(message)
+        pair.flow()
+        assert held() == 4
+        pair.run_for(25)  # one ping: there were messages before it
+        assert held() == 4
+        pair.run_for(20)  # another: there were none
+        assert held() == 0
+        assert pair.client_end.take()[0] == text(message)
+        assert pair.server_end.take()[0] == text(message)
+
+
+def test_d1_what_is_read_at_once_is_bounded(role: Role) -> None:
+    # 60 messages in one read of 62 kB, each of which inflates to a MiB.
+    rig = linked(role, False)
+    data = rig.frame(0xC2, bomb(MIB)) * 60
+    tracemalloc.start()
+    rig.connection.receive_data(data, rig.now)
+    peak = tracemalloc.get_traced_memory()[1]
+    count = 0
+    while events := rig.connection.events():
+        count += len(events)
+        del events
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * MIB
+    assert most < 6 * MIB
+    assert count == 60
+
+
 def test_d9_secrets_can_go_out_plain(pmd: Open) -> None:
     rig = pmd()
     rig.say("attacker's text " * 20)
