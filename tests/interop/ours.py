@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 
-from tests.interop.peers import Listening, Message, Peer, Serving
-from wsproto_asyncio import Frame, OpCode, WebSocketView, connect, serve
+from tests.interop.peers import Message
+from wsproto_asyncio import Extension, Frame, OpCode, WebSocketView, connect, serve
 
 LIMIT = 16 << 20
 
@@ -28,6 +28,10 @@ class Ours:
         self._view = view
         self._messages = messages
         self._over = over
+
+    @property
+    def extensions(self) -> list[str]:
+        return [item.name for item in self._view.extensions]
 
     async def send(self, message: Message) -> None:
         await self._view.send(message, OpCode.TEXT if isinstance(message, str) else OpCode.BINARY)
@@ -62,7 +66,7 @@ class Served(WebSocketView):
     MAX_MESSAGE_SIZE = LIMIT
     MAX_FRAME_SIZE = LIMIT
 
-    accepted: asyncio.Future[Peer]  # set by `our_server` on a subclass
+    accepted: asyncio.Future[Ours]  # set by `our_server` on a subclass
 
     async def on_open(self) -> None:
         self.messages: asyncio.Queue[Message] = asyncio.Queue()
@@ -80,7 +84,7 @@ class Served(WebSocketView):
 
 
 @contextlib.asynccontextmanager
-async def our_client(url: str) -> AsyncIterator[Peer]:
+async def our_client(url: str, extensions: Sequence[Extension]) -> AsyncIterator[Ours]:
     messages: asyncio.Queue[Message] = asyncio.Queue()
     over = asyncio.Event()
 
@@ -91,18 +95,30 @@ async def our_client(url: str) -> AsyncIterator[Peer]:
         finally:
             over.set()
 
-    async with connect(url, max_message_size=LIMIT, max_frame_size=LIMIT) as view:
+    async with connect(
+        url, max_message_size=LIMIT, max_frame_size=LIMIT, extensions=extensions
+    ) as view:
         reader = asyncio.create_task(read(view))
         yield Ours(view, messages, over)
         await view.close()
         await reader
 
 
+class OurListening:
+    def __init__(self, port: int, accepted: asyncio.Future[Ours]) -> None:
+        self.url = f"ws://127.0.0.1:{port}"
+        self._accepted = accepted
+
+    async def accepted(self) -> Ours:
+        return await self._accepted
+
+
 @contextlib.asynccontextmanager
-async def our_server() -> AsyncIterator[Listening]:
+async def our_server(extensions: Sequence[Extension]) -> AsyncIterator[OurListening]:
     class View(Served):
+        EXTENSIONS = extensions
         accepted = asyncio.get_running_loop().create_future()
 
     async with serve(View, "127.0.0.1", 0) as server:
         assert server.port is not None
-        yield Serving(server.port, View.accepted)
+        yield OurListening(server.port, View.accepted)

@@ -2,7 +2,8 @@
 
 A test holds both ends of one connection: ours and a ``Peer``. So one text serves every peer and
 both roles. Each ``*_client(url)`` and ``*_server()`` here is an asynchronous context; a server's
-gives its address and takes one connection. Nothing of ours is imported in this file.
+gives its address and takes one connection. All of them are ready to compress; whether it is done
+is for our side to say. Nothing of ours is imported in this file.
 """
 
 from __future__ import annotations
@@ -190,7 +191,7 @@ class Aiohttp:
 async def aiohttp_client(url: str) -> AsyncIterator[Peer]:
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(url, autoping=False, max_msg_size=0) as connection,
+        session.ws_connect(url, autoping=False, max_msg_size=0, compress=15) as connection,
     ):
         peer = Aiohttp(connection)
         yield peer

@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from tests.interop.ours import our_client, our_server
+from tests.interop.ours import Ours, our_client, our_server
 from tests.interop.peers import CLIENTS, SERVERS, Peer
+from wsproto_asyncio import PerMessageDeflate
 
 pytestmark = pytest.mark.anyio
 
@@ -22,7 +23,7 @@ MIB = 1 << 20
 
 
 class Ends(NamedTuple):
-    ours: Peer
+    ours: Ours
     theirs: Peer
 
 
@@ -31,20 +32,30 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(params=[pytest.param(False, id="plain"), pytest.param(True, id="deflated")])
+def compressed(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
 @pytest.fixture(
     params=[
         *(pytest.param(("server", name), id=f"our server, {name} client") for name in CLIENTS),
         *(pytest.param(("client", name), id=f"our client, {name} server") for name in SERVERS),
     ]
 )
-async def ends(request: pytest.FixtureRequest) -> AsyncIterator[Ends]:
+async def ends(request: pytest.FixtureRequest, compressed: bool) -> AsyncIterator[Ends]:
     role, name = request.param
+    extensions = [PerMessageDeflate()] if compressed else []
     if role == "server":
-        async with our_server() as listening, CLIENTS[name](listening.url) as theirs:
-            yield Ends(await listening.accepted(), theirs)
+        async with our_server(extensions) as server, CLIENTS[name](server.url) as theirs:
+            yield Ends(await server.accepted(), theirs)
     else:
-        async with SERVERS[name]() as listening, our_client(listening.url) as ours:
+        async with SERVERS[name]() as listening, our_client(listening.url, extensions) as ours:
             yield Ends(ours, await listening.accepted())
+
+
+async def test_messages_are_compressed_if_we_want_it(ends: Ends, compressed: bool) -> None:
+    assert ends.ours.extensions == (["permessage-deflate"] if compressed else [])
 
 
 @pytest.mark.parametrize(

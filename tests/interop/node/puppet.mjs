@@ -40,10 +40,11 @@ const actions = {
 
 const [mode, url] = process.argv.slice(2);
 if (mode === "connect") {
-  attach(new WebSocket(url));
+  attach(new WebSocket(url, { perMessageDeflate: { threshold: 0 } }));
   socket.on("open", () => say({ event: "open" }));
 } else {
-  const server = new WebSocketServer({ host: "127.0.0.1", port: 0 }, () =>
+  const options = { host: "127.0.0.1", port: 0, perMessageDeflate: { threshold: 0 } };
+  const server = new WebSocketServer(options, () =>
     say({ event: "listening", port: server.address().port }),
   );
   server.once("connection", (websocket) => {
