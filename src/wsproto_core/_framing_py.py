@@ -181,13 +181,10 @@ class FrameDecoder:
                 if self._last:
                     pieces.append((self._opcode, part, self._flags | LAST))
                     kinds = self._kinds = self._idle_kinds
-                    budget -= taken + _COST
-                elif taken:
+                else:
                     pieces.append((self._opcode, part, self._flags))
                     self._flags &= ~FIRST
-                    budget -= taken + _COST
-                else:
-                    budget -= 1  # an empty fragment is work, though nothing comes of it
+                budget -= taken + _COST
                 continue
 
             left = end - pos
