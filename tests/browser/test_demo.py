@@ -226,7 +226,7 @@ def test_the_pages_close_code_arrives_at_the_server(open_page: OpenPage, demo: D
     page.get_by_label("Code").fill("3999")
     page.get_by_label("Reason").fill("grüße")
     page.get_by_role("button", name="From this page").click()
-    demo.wait_for("echo: closed with 3999 grüße$")
+    demo.wait_for("echo: closed with 3999: grüße$")
     expect(page.locator("#lab-close")).to_contain_text("3999")
     lab_state(page, "closed")
 

@@ -221,6 +221,20 @@ async def test_ping_before_joining() -> None:
 
 
 @run
+async def test_a_burst_makes_nobody_slow() -> None:
+    async with demo() as visit:
+        ada, grace = await visit(), await visit()
+        await ada.join("Ada")
+        await grace.join("Grace")
+        count = 5 * chat.MAX_QUEUED
+        for number in range(count):
+            await ada.ask(type="say", text=str(number))
+        for visitor in (ada, grace):
+            texts = [(await visitor.told("said"))["text"] for _ in range(count)]
+            assert texts == [str(number) for number in range(count)]
+
+
+@run
 async def test_a_slow_member_delays_nobody_and_has_to_leave(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

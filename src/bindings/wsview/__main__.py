@@ -13,11 +13,9 @@ __all__ = ["main"]
 
 def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
-    missing = [name for name in ("typer", "rich") if importlib.util.find_spec(name) is None]
-    if missing:
+    if not all(importlib.util.find_spec(name) for name in ("typer", "rich")):
         print(  # noqa: T201
-            f"wsview: error: {' and '.join(missing)} not installed;"
-            " install them with: pip install 'wsproto-core[cli]'",
+            "wsview: error: the command line needs typer and rich: pip install 'wsproto-core[cli]'",
             file=sys.stderr,
         )
         sys.exit(2)

@@ -190,6 +190,9 @@ class Chat(WebSocketView):
                 if self.room is None or self.member is None:
                     raise Refusal("Please join the room first.")
                 self.room.say(self.member, text)
+                # Let the members' tasks send it before the next message of this one is looked at:
+                # a burst may make the reader wait, but must not make the others seem slow.
+                await asyncio.sleep(0)
             case {"type": "join" | "say" | "ping" as kind}:
                 needed = {"join": "name and key", "say": "text", "ping": "id"}[kind]
                 raise Refusal(f"A request of type {kind} needs: {needed}.")

@@ -5,7 +5,7 @@ import logging
 from wsproto_asyncio import Frame, WebSocketView
 from wsproto_core import is_usable_close_code
 
-from ..display import escape
+from ..display import describe_close
 
 __all__ = ["Echo"]
 
@@ -47,4 +47,4 @@ class Echo(WebSocketView):
 
     async def on_close(self, frame: Frame | None = None) -> None:
         """Tell the terminal with which code the page left."""
-        log.info("echo: closed with %s %s", self.close_code, escape(self.close_reason or ""))
+        log.info("echo: closed with %s", describe_close(self.close_code, self.close_reason))
