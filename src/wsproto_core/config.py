@@ -105,6 +105,10 @@ class Config:
     extensions: Sequence["Extension"] = ()
     """Offered (client) or accepted (server), in order of preference."""
 
+    required_extensions: Sequence[str] = ()
+    """Client: names of offered extensions without which the connection is of no use. If the server
+    leaves one out, it is closed with 1010 before it opens (RFC 6455 section 7.4.1)."""
+
     subprotocols: Sequence[str] = ()
     """Offered (client) or accepted (server), in order of preference."""
 
@@ -146,7 +150,7 @@ class Config:
             )
         if self.deliver not in ("messages", "chunks"):
             raise ValueError(f"deliver must be 'messages' or 'chunks', not {self.deliver!r}")
-        for name in ("subprotocols", "origins"):
+        for name in ("subprotocols", "origins", "required_extensions"):
             value = getattr(self, name)
             if isinstance(value, str):
                 raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")

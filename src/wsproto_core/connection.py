@@ -821,6 +821,17 @@ class Connection:
             self._events.append(Refused(response))
             self._finish_with(Input.FAILED, error, now)
             return
+        agreed_names = {extension.name for extension in agreement.extensions}
+        lacking = [name for name in self.config.required_extensions if name not in agreed_names]
+        if lacking:
+            # RFC 6455 7.4.1: 1010, and the Close names what was expected. It never opens.
+            self._response_reader = None
+            self._error = HandshakeError(
+                f"expected the server to accept {', '.join(lacking)}, it did not", response
+            )
+            why = Close(int(CloseCode.MANDATORY_EXTENSION), ", ".join(lacking)[:123])
+            self._step(Input.LACKING, now, why)
+            return
         self._open(Input.RESPONSE, agreement, codecs, response, now)
         self._feed(tail)
 

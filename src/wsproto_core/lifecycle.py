@@ -38,6 +38,9 @@ class Input(Enum):
     FAILED = "failed"
     """Client: any other answer, or a 101 that does not fit."""
 
+    LACKING = "lacking"
+    """Client: a good 101 that lacks an extension which the application cannot do without."""
+
     ACCEPT = "accept"
     """Server: the application takes the request."""
 
@@ -103,6 +106,10 @@ TABLE: Final[dict[tuple[Phase, Input], Row]] = {
     (Phase.OPENING, Input.REFUSED): (Phase.DRAINING, (Action.AWAIT_PEER, Action.END_WRITING)),
     (Phase.OPENING, Input.RESPONSE): (Phase.OPEN, (Action.START,)),
     (Phase.OPENING, Input.FAILED): (Phase.CLOSED, (Action.CLOSE, Action.FINISH)),
+    (Phase.OPENING, Input.LACKING): (
+        Phase.DRAINING,
+        (Action.WRITE_CLOSE, Action.AWAIT_PEER, Action.END_WRITING),
+    ),
     (Phase.OPENING, Input.SEND_CLOSE): (Phase.CLOSED, (Action.ABORT, Action.FINISH)),
     (Phase.OPENING, Input.LATE): (Phase.CLOSED, (Action.ABORT, Action.FINISH)),
     (Phase.OPENING, Input.EOF): (Phase.CLOSED, (Action.CLOSE, Action.FINISH)),

@@ -36,6 +36,7 @@ from wsproto_core.events import (
     Request,
 )
 from wsproto_core.extensions.base import Agreed, Codec, Params
+from wsproto_core.extensions.deflate import PerMessageDeflate
 from wsproto_core.handshake import accept_key
 from wsproto_core.headers import Headers, HeadersLike, Response
 from wsproto_core.uri import Uri, parse_uri
@@ -2464,3 +2465,38 @@ def test_a_new_config_applies_its_own_origins(feed: Feed) -> None:
     )
     connection.configure(replace(Config(), origins=("http://b.example",)), NOW)
     assert check_rejection(connection).status == 403
+
+
+# ----------------------------------------------------- section 11, the row of a missing extension
+
+
+def test_ws_7_4_1_1010(feed: Feed) -> None:
+    config = Config(
+        extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",)
+    )
+    connection = client(config)
+    tx(connection)
+    assert feed(connection, resp() + frame(0x81, b"dropped", masked=False)) == []
+    assert connection.phase is Phase.DRAINING
+    first, length, *_ = sent = tx(connection)
+    body = bytes(byte ^ sent[2 + at % 4] for at, byte in enumerate(sent[6:]))
+    assert (first, length) == (0x88, 0x80 | len(body))
+    assert body == (1010).to_bytes(2) + b"permessage-deflate"
+    assert connection.transport is Transport.OPEN  # the server closes first
+    connection.receive_eof(NOW)
+    (closed,) = look(connection)
+    assert isinstance(closed, Closed)
+    assert (closed.code, closed.clean) == (1006, False)
+    assert closed.sent is not None
+    assert closed.sent.code == 1010
+    assert isinstance(closed.error, HandshakeError)
+    assert tx(connection) == b""
+
+
+def test_a_required_extension_that_was_agreed_on_opens(feed: Feed) -> None:
+    config = Config(
+        extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",)
+    )
+    agreed = resp(add=[("Sec-WebSocket-Extensions", "permessage-deflate")])
+    event, _ = opened(feed, agreed, config)
+    assert [item.name for item in event.agreement.extensions] == ["permessage-deflate"]

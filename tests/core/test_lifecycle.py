@@ -9,6 +9,7 @@ from tests.core.stage import REQUEST
 from tests.core.wire import KEY, close_body, frame, parse
 from tools import draw_lifecycle
 from wsproto_core import (
+    Agreement,
     Close,
     Closed,
     Config,
@@ -18,6 +19,7 @@ from wsproto_core import (
     HookError,
     LocalProtocolError,
     Phase,
+    ProtocolError,
     Refused,
     Response,
     Role,
@@ -37,10 +39,12 @@ CONFIG = Config(ping_interval=7, receive_timeout=30, close_timeout=5, open_timeo
 ILLEGAL = {
     Phase.OPENING: {Input.ACCEPT, Input.REJECT, Input.RECV_CLOSE, Input.FAULT},
     Phase.DECIDING: {
-        Input.REQUEST, Input.REFUSED, Input.RESPONSE, Input.FAILED, Input.RECV_CLOSE, Input.FAULT
+        Input.REQUEST, Input.REFUSED, Input.RESPONSE, Input.FAILED, Input.LACKING,
+        Input.RECV_CLOSE, Input.FAULT,
     },
     Phase.OPEN: {
-        Input.REQUEST, Input.REFUSED, Input.RESPONSE, Input.FAILED, Input.ACCEPT, Input.REJECT
+        Input.REQUEST, Input.REFUSED, Input.RESPONSE, Input.FAILED, Input.LACKING,
+        Input.ACCEPT, Input.REJECT,
     },
 }  # fmt: skip
 ILLEGAL |= dict.fromkeys(ENDED, ILLEGAL[Phase.OPEN])
@@ -58,7 +62,8 @@ def test_every_row_keeps_the_rules_of_all_rows(phase: Phase, what: Input) -> Non
     assert (Action.FINISH in actions) is (after is Phase.CLOSED and phase is not Phase.CLOSED)
     assert (Action.START in actions) is (after is Phase.OPEN and phase is not Phase.OPEN)
     leaves_open = phase is Phase.OPEN and after not in (Phase.OPEN, Phase.CLOSED)
-    assert (Action.WRITE_CLOSE in actions) is leaves_open, "one Close, and never in silence"
+    lacks = what is Input.LACKING  # the 101 is good, so frames may follow it: one, the Close
+    assert (Action.WRITE_CLOSE in actions) is (leaves_open or lacks), "one Close, never in silence"
     if after is Phase.DRAINING and phase is not Phase.DRAINING:
         assert Action.END_WRITING in actions
     if Action.FINISH in actions:
@@ -340,3 +345,236 @@ def test_nothing_is_sent_outside_of_open(role: Role, phase: Phase) -> None:
             command()
     assert subject.look() == b""
     assert subject.events == []
+
+
+# ---------------------------------------------------------------------- endings that wait
+
+
+class Open:
+    """An open connection with a small window for events."""
+
+    def __init__(self, role: Role = Role.SERVER, config: Config | None = None) -> None:
+        self.connection = Connection.after_handshake(
+            role, config or Config(read_high_water=200), Agreement(), now=0.0
+        )
+        self.key = KEY if role is Role.SERVER else b""
+        self.role = role
+        self.connection.events()
+
+    def frames(self, *items: tuple[int, bytes]) -> bytes:
+        return b"".join(frame(first, payload, self.key) for first, payload in items)
+
+    def events(self) -> list[str]:
+        """The kinds of all events, in order."""
+        kinds = []
+        while events := self.connection.events():
+            kinds += [type(event).__name__ for event in events]
+        return kinds
+
+    def sent(self) -> list[tuple[int, bytes]]:
+        return parse(b"".join(self.connection.data_to_send()), masked=self.role is Role.CLIENT)
+
+
+MANY = [(0x82, bytes(100))] * 20
+CLOSE = (0x88, close_body(4003))
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_close_behind_many_messages_is_found_though_the_stream_has_ended(role: Role) -> None:
+    subject = Open(role)
+    subject.connection.receive_data(subject.frames(*MANY, CLOSE), 1.0)
+    subject.connection.receive_eof(1.0)
+    assert subject.events() == ["Message"] * 20 + ["Close", "Closed"]
+    closed = subject.connection.closed
+    assert closed is not None
+    assert (closed.code, closed.clean) == (4003, True)
+
+
+@pytest.mark.parametrize("role", Role)
+def test_a_violation_behind_many_messages_is_found_though_the_stream_has_ended(role: Role) -> None:
+    subject = Open(role)
+    subject.connection.receive_data(subject.frames(*MANY) + b"\xff" * 4, 1.0)
+    subject.connection.receive_eof(1.0)
+    assert subject.events() == ["Message"] * 20 + ["Closed"]
+    assert subject.connection.closed is not None
+    assert isinstance(subject.connection.closed.error, ProtocolError)
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("closed_first", [False, True])
+def test_our_close_loses_no_message_before_the_end_of_the_stream(
+    role: Role, closed_first: bool
+) -> None:
+    subject = Open(role)
+    connection = subject.connection
+    connection.receive_data(subject.frames(*MANY, CLOSE), 1.0)
+    if closed_first:
+        connection.close(4000, now=1.0)
+    connection.receive_eof(1.0)
+    connection.close(4000, now=1.0)
+    assert connection.phase is Phase.CLOSE_SENT
+    assert subject.events() == ["Message"] * 20 + ["Close", "Closed"]
+    assert connection.closed is not None
+    assert connection.closed.clean
+    assert connection.closed.sent == Close(4000)
+
+
+def test_an_end_of_the_stream_with_nothing_unread_ends_close_sent_at_once() -> None:
+    subject = Open()
+    subject.connection.receive_data(subject.frames(MANY[0]), 1.0)
+    subject.connection.close(now=1.0)
+    subject.connection.receive_eof(1.0)
+    assert subject.connection.phase is Phase.CLOSED
+    assert subject.events() == ["Message", "Closed"]
+
+
+def test_holding_leaves_an_ending_alone() -> None:
+    subject = Open()
+    connection = subject.connection
+    connection.receive_data(subject.frames(*MANY, CLOSE), 1.0)
+    seen: list[Event] = []
+    while events := connection.events(hold=True):
+        seen += events
+    assert len(seen) == 20
+    assert connection.ending
+    assert connection.ending_is_close
+    assert connection.phase is Phase.OPEN
+    assert subject.events() == ["Close"]
+    assert not connection.ending
+    assert not connection.ending_is_close
+
+
+def test_a_violation_is_no_close() -> None:
+    subject = Open()
+    subject.connection.receive_data(b"\xff" * 4, 1.0)
+    assert subject.connection.ending
+    assert not subject.connection.ending_is_close
+    error = subject.connection.error
+    assert isinstance(error, ProtocolError)
+    subject.events()
+    assert subject.connection.error is error
+
+
+def test_a_failure_of_ours_goes_before_the_peers_close() -> None:
+    subject = Open()
+    subject.connection.receive_data(subject.frames(CLOSE), 1.0)
+    assert subject.connection.error is None
+    subject.connection.fail(HookError("a hook"), 1.0)
+    assert subject.events() == ["Close"]
+    assert subject.sent() == [(0x88, close_body(1011, "internal error"))]
+    subject.connection.receive_eof(1.0)
+    closed = subject.connection.closed
+    assert closed is not None
+    assert (closed.code, closed.clean) == (4003, False)
+
+
+@pytest.mark.parametrize("phase", [Phase.CLOSE_SENT, Phase.DRAINING, Phase.CLOSED])
+def test_a_failure_after_the_close_is_kept_if_it_is_the_first(phase: Phase) -> None:
+    subject = Open()
+    connection = subject.connection
+    connection.close(4000, now=1.0)
+    if phase is not Phase.CLOSE_SENT:
+        connection.receive_data(subject.frames(CLOSE), 1.0)
+    if phase is Phase.CLOSED:
+        connection.receive_eof(1.0)
+    first = HookError("first")
+    connection.fail(first, 1.0)
+    connection.fail(HookError("second"), 1.0)
+    assert connection.error is (None if phase is Phase.CLOSED else first)
+    assert subject.sent() == [(0x88, close_body(4000))]
+
+
+@pytest.mark.parametrize("closes", [0, 1, 2])
+def test_a_reset_after_both_closes_is_no_error(closes: int) -> None:
+    subject = Open()
+    connection = subject.connection
+    if closes > 0:
+        connection.close(4000, now=1.0)
+    if closes > 1:
+        connection.receive_data(subject.frames(CLOSE), 1.0)
+    error = ConnectionResetError("reset")
+    connection.lost(error, 1.0)
+    connection.lost(OSError("again"), 1.0)
+    assert connection.closed is not None
+    assert connection.closed.error is (None if closes == 2 else error)
+    assert connection.closed.clean is (closes == 2)
+    assert connection.transport is Transport.ABORT
+
+
+def test_a_latched_close_counts_when_the_stream_is_lost() -> None:
+    subject = Open()
+    subject.connection.receive_data(subject.frames((0x82, b"x"), CLOSE), 1.0)
+    subject.connection.lost(ConnectionResetError("reset"), 1.0)
+    assert subject.events() == ["Message", "Close", "Closed"]
+    assert subject.connection.closed is not None
+    assert subject.connection.closed.code == 4003
+
+
+def test_bytes_after_the_end_of_the_stream_are_the_callers_mistake() -> None:
+    subject = Open()
+    subject.connection.receive_eof(1.0)
+    with pytest.raises(LocalProtocolError):
+        subject.connection.receive_data(b"x", 1.0)
+
+
+# ---------------------------------------------------------------------- pongs that are owed
+
+
+@pytest.mark.parametrize("role", Role)
+def test_v46_pings_of_a_peer_that_reads_nothing_leave_one_pong(role: Role) -> None:
+    subject = Open(role, Config(write_high_water=1000))
+    connection = subject.connection
+    connection.send_binary(bytes(1000))
+    connection.data_to_send()
+    connection.write_blocked(2000, 1.0)
+    for number in range(4000):
+        connection.receive_data(subject.frames((0x89, b"%125d" % number)), 1.0)
+        connection.events()
+    assert not connection.has_output
+    assert connection.bytes_to_send == 0
+    assert subject.sent() == []
+    connection.write_blocked(1000, 2.0)
+    assert connection.has_output
+    assert subject.sent() == [(0x8A, b"%125d" % 3999)]
+    assert not connection.has_output
+
+
+@pytest.mark.parametrize("role", Role)
+def test_e1_unread_pongs_stay_within_the_mark(role: Role) -> None:
+    subject = Open(role, Config(write_high_water=1000))
+    ping = subject.frames((0x89, bytes(125)))
+    for _ in range(4000):
+        subject.connection.receive_data(ping, 1.0)
+        subject.connection.events()
+    assert subject.connection.bytes_to_send <= 1000 + 131
+
+
+def test_the_last_owed_pong_goes_before_our_close() -> None:
+    subject = Open(config=Config(write_high_water=10))
+    subject.connection.send_binary(bytes(20))
+    subject.connection.receive_data(subject.frames((0x89, b"p")), 1.0)
+    subject.connection.close(4000, now=1.0)
+    assert subject.sent()[1:] == [(0x8A, b"p"), (0x88, close_body(4000))]
+
+
+def test_v52_no_owed_pong_comes_after_the_end_of_our_direction() -> None:
+    subject = Open(config=Config(write_high_water=10))
+    connection = subject.connection
+    connection.close(4000, now=1.0)
+    connection.data_to_send()
+    connection.write_blocked(100, 1.0)
+    connection.receive_data(subject.frames((0x89, b"p"), CLOSE), 1.0)
+    assert connection.transport is Transport.SHUT_WRITE
+    connection.write_blocked(0, 1.0)
+    assert not connection.has_output
+    assert subject.sent() == []
+
+
+def test_v52_after_close_and_before_the_peers_only_pongs_go_out() -> None:
+    subject = Open()
+    connection = subject.connection
+    connection.close(4000, now=1.0)
+    connection.receive_data(subject.frames((0x89, b"p"), (0x82, b"x")), 1.0)
+    assert subject.sent() == [(0x88, close_body(4000)), (0x8A, b"p")]
+    connection.receive_data(subject.frames(CLOSE, (0x89, b"q")), 1.0)
+    assert subject.sent() == []
