@@ -27,9 +27,11 @@ from wsproto_core import (
     Closed,
     Config,
     Connection,
+    ConnectionClosed,
     Event,
     ExtensionNegotiated,
     HandshakeError,
+    LocalProtocolError,
     Message,
     OpCode,
     Opened,
@@ -1328,6 +1330,31 @@ def test_v26_final_blocks(pmd: Open) -> None:
     rig.feed(rig.frames((0xC1, FINAL + b"\0"), (0xC1, HELLO), (0xC1, AGAIN)))
     assert rig.take() == [text("Hello")] * 3
     assert rig.hear(0xC1, FINAL * 2) == [text("HelloHello")]
+
+
+def test_v27_a_send_that_fails_does_not_advance_the_compressor(pmd: Open) -> None:
+    # A send is one step: it has happened, or nothing has. So there is nothing to cancel half-way.
+    rig = pmd()
+    context = zlib.decompressobj(-15)
+    connection = rig.connection
+    for turn in range(20):
+        wanted = f"message {turn} of many that share a window"
+        with pytest.raises(LocalProtocolError):
+            connection.send_text("half a pair: \ud800", compress=True)
+        with pytest.raises(LocalProtocolError):
+            connection.send_text(b"\xff" * 300, compress=True)
+        with pytest.raises(TypeError):
+            connection.send_binary("text", compress=True)  # type: ignore[arg-type]
+        [(first, begin)] = rig.say(wanted[:9], final=False)
+        with pytest.raises(LocalProtocolError):  # another sender, in the middle of this one
+            connection.send_binary(bytes(300), compress=True)
+        [(second, rest)] = rig.say(wanted[9:])
+        assert (first, second) == (0x41, 0x80)
+        assert context.decompress(begin + rest + TAIL).decode() == wanted
+    connection.close(1000, now=rig.now)
+    with pytest.raises(ConnectionClosed):
+        connection.send_text("too late", compress=True)
+    assert [first for first, _ in rig.sent()] == [0x88]
 
 
 def test_d1_bombs(role: Role) -> None:
