@@ -1,5 +1,9 @@
 """What the core's tests share: each role, each way to cut the stream, and rigs of both."""
 
+import importlib
+import os
+from types import ModuleType
+
 import pytest
 
 from tests.core.wire import MakeRig, Rig
@@ -30,3 +34,22 @@ def make_rig(role: Role, bytewise: bool) -> MakeRig:
 def rig(make_rig: MakeRig) -> Rig:
     """An open connection with the default settings."""
     return make_rig()
+
+
+def builds() -> list[str]:
+    """The names of the modules that there are; the compiled ones if they were built."""
+    names = ["_framing_py"]
+    try:
+        importlib.import_module("wsproto_core._framing_c")
+    except ImportError:
+        if os.environ.get("WSPROTO_REQUIRE_COMPILED") == "1":
+            raise
+    else:
+        names.append("_framing_c")
+    return names
+
+
+@pytest.fixture(params=builds())
+def build(request: pytest.FixtureRequest) -> ModuleType:
+    """A module with ``FrameDecoder``, ``encode_frame`` and ``encode_header``."""
+    return importlib.import_module(f"wsproto_core.{request.param}")

@@ -1,0 +1,371 @@
+"""``FrameDecoder``, the encoder and the mask, by themselves. Each case runs on every build.
+
+What the RFC asks of frames is in ``test_conformance_framing.py`` and ``test_attacks_frames.py``;
+here is what the rest of the core relies on: pieces, flags, budgets, ``pending``, ``mid_frame`` and
+``serial``.
+"""
+
+import importlib
+import random
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.core.measure import assert_linear
+from tests.core.pair import by_bytes, by_size
+from tests.core.wire import KEY, frame, header, mask
+from wsproto_core import framing
+
+NO_LIMIT = -1
+
+
+@pytest.fixture(params=[False, True], ids=["from a server", "from a client"])
+def masked(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+class Peer:
+    """A decoder and the frames that it is to read."""
+
+    def __init__(
+        self,
+        build: ModuleType,
+        masked: bool,
+        *,
+        rsv: int = 0,
+        max_frame: int = NO_LIMIT,
+        max_message: int = NO_LIMIT,
+    ) -> None:
+        self.key = KEY if masked else b""
+        self.decoder: Any = build.FrameDecoder(masked, rsv, max_frame, max_message)
+
+    def frame(self, first: int, payload: bytes = b"") -> bytes:
+        return frame(first, payload, self.key)
+
+    def read(self, data: bytes, budget: int = 1 << 20) -> list[tuple[int, bytes, int]]:
+        self.decoder.feed(data)
+        pieces: list[tuple[int, bytes, int]] = self.decoder.decode(budget)
+        return pieces
+
+
+@pytest.fixture
+def peer(build: ModuleType, masked: bool) -> Peer:
+    return Peer(build, masked)
+
+
+FIRST, LAST, BOTH = framing.FIRST, framing.LAST, framing.FIRST | framing.LAST
+
+# ------------------------------------------------------------------------------------- pieces
+
+
+def test_a_whole_frame_is_one_piece(peer: Peer) -> None:
+    assert peer.read(peer.frame(0x81, b"abc")) == [(1, b"abc", BOTH)]
+    assert peer.read(peer.frame(0x82)) == [(2, b"", BOTH)]
+    assert peer.read(peer.frame(0x89, b"p")) == [(9, b"p", BOTH)]
+    assert not peer.decoder.pending
+    assert not peer.decoder.mid_frame
+    assert not peer.decoder.in_message
+
+
+def test_fragments_carry_the_opcode_of_their_message(peer: Peer) -> None:
+    data = peer.frame(0x02, b"a") + peer.frame(0x00, b"b") + peer.frame(0x80, b"c")
+    assert peer.read(data) == [(2, b"a", FIRST), (2, b"b", 0), (2, b"c", LAST)]
+
+
+def test_an_empty_fragment_gives_nothing_unless_it_is_the_last(peer: Peer) -> None:
+    assert peer.read(peer.frame(0x01) + peer.frame(0x00)) == []
+    assert peer.decoder.in_message
+    assert peer.decoder.opcode == 1
+    assert peer.read(peer.frame(0x00, b"a")) == [(1, b"a", FIRST)]
+    assert peer.read(peer.frame(0x80)) == [(1, b"", LAST)]
+    assert peer.read(peer.frame(0x01) + peer.frame(0x80)) == [(1, b"", BOTH)]
+    assert not peer.decoder.in_message
+
+
+def test_a_frame_is_given_as_it_arrives(peer: Peer) -> None:
+    data = peer.frame(0x82, b"abcdefgh")
+    head = len(data) - 8
+    assert peer.read(data[:head]) == []
+    assert peer.decoder.mid_frame
+    assert peer.read(b"") == []
+    assert peer.decoder.mid_frame
+    assert peer.read(data[head : head + 3]) == [(2, b"abc", FIRST)]
+    assert peer.read(data[head + 3 : head + 4]) == [(2, b"d", 0)]
+    assert peer.read(data[head + 4 :] + peer.frame(0x89)) == [(2, b"efgh", LAST), (9, b"", BOTH)]
+
+
+def test_a_fragment_is_given_as_it_arrives(peer: Peer) -> None:
+    data = peer.frame(0x02, b"abcd")
+    assert peer.read(data[:-2]) == [(2, b"ab", FIRST)]
+    assert peer.read(data[-2:]) == [(2, b"cd", 0)]
+    assert not peer.decoder.mid_frame
+    data = peer.frame(0x80, b"efgh")
+    assert peer.read(data[:-2]) == [(2, b"ef", 0)]
+    assert peer.read(data[-2:]) == [(2, b"gh", LAST)]
+
+
+def test_a_control_frame_is_given_whole(peer: Peer) -> None:
+    data = peer.frame(0x89, b"payload")
+    for byte in by_bytes(data[:-1]):
+        assert peer.read(byte) == []
+        assert peer.decoder.mid_frame
+    assert peer.read(data[-1:]) == [(9, b"payload", BOTH)]
+
+
+def test_the_reserved_bits_of_a_message_stay_with_its_parts(
+    build: ModuleType, masked: bool
+) -> None:
+    peer = Peer(build, masked, rsv=0x60)
+    data = peer.frame(0x61, b"a") + peer.frame(0x00, b"b") + peer.frame(0x80, b"c")
+    assert peer.read(data) == [(1, b"a", 0x60 | FIRST), (1, b"b", 0x60), (1, b"c", 0x60 | LAST)]
+    assert peer.read(peer.frame(0xC2, b"x")) == [(2, b"x", 0x40 | BOTH)]
+    assert peer.read(peer.frame(0x82, b"x")) == [(2, b"x", BOTH)]
+    partly = peer.frame(0xC2, b"xyz")
+    assert peer.read(partly[:-1]) == [(2, b"xy", 0x40 | FIRST)]
+    assert peer.read(partly[-1:]) == [(2, b"z", 0x40 | LAST)]
+
+
+# ------------------------------------------------------------------------------------- budget
+
+
+def test_a_budget_stops_between_pieces(peer: Peer) -> None:
+    data = b"".join(peer.frame(0x82, bytes([i]) * 36) for i in range(10))
+    got = peer.read(data, 100)
+    assert len(got) == 1
+    assert peer.decoder.pending
+    got += peer.decoder.decode(101)
+    assert len(got) == 3
+    while peer.decoder.pending:
+        got += peer.decoder.decode(1)
+    assert [payload for _, payload, _ in got] == [bytes([i]) * 36 for i in range(10)]
+
+
+def test_more_can_be_fed_while_pending(peer: Peer) -> None:
+    frames = [peer.frame(0x82, bytes([i]) * 20) for i in range(6)]
+    got = peer.read(frames[0] + frames[1] + frames[2][:10], 1)
+    peer.decoder.feed(frames[2][10:])
+    peer.decoder.feed(frames[3])
+    got += peer.decoder.decode(1)
+    peer.decoder.feed(frames[4] + frames[5])
+    got += peer.decoder.decode(1 << 20)
+    assert [payload for _, payload, _ in got] == [bytes([i]) * 20 for i in range(6)]
+
+
+def test_without_budget_nothing_is_looked_at(peer: Peer) -> None:
+    assert peer.read(peer.frame(0x81, b"a"), 0) == []
+    assert peer.decoder.pending
+    assert peer.decoder.fault is None
+    assert peer.decoder.decode(1) == [(1, b"a", BOTH)]
+    assert peer.decoder.decode(1) == []
+
+
+def test_whole_frames_that_wait_are_no_unfinished_one(peer: Peer) -> None:
+    """Else a receive timeout would blame the peer for what we did not read."""
+    peer.read(peer.frame(0x81, b"a") * 3, 1)
+    assert peer.decoder.pending
+    assert not peer.decoder.mid_frame
+
+
+def test_empty_fragments_cost_something(peer: Peer) -> None:
+    """Or one call could be kept busy for as long as a read is large."""
+    assert peer.read(peer.frame(0x01) + peer.frame(0x00) * 100, 10) == []
+    assert peer.decoder.pending
+    calls = 1
+    while peer.decoder.pending:
+        peer.decoder.decode(10)
+        calls += 1
+    assert calls >= 10
+
+
+def test_a_large_read_is_not_copied_for_each_call(build: ModuleType) -> None:
+    one = frame(0x82, bytes(60))
+
+    def run(count: int) -> None:
+        decoder = build.FrameDecoder(False, 0, NO_LIMIT, NO_LIMIT)
+        decoder.feed(one * count)
+        got = 0
+        while decoder.pending:
+            got += len(decoder.decode(1))
+        assert got == count
+
+    assert_linear(run, 20_000)
+
+
+# ------------------------------------------------------------------------------------- serial
+
+
+def test_serial_tells_frames_apart(peer: Peer) -> None:
+    decoder = peer.decoder
+    assert decoder.serial == 0
+    data = peer.frame(0x82, b"abcdef")
+    for byte in by_bytes(data):
+        peer.read(byte)
+        assert decoder.serial == 1
+    peer.read(data + data)
+    assert decoder.serial == 3
+    peer.read(data[:1])
+    assert decoder.serial == 4
+    peer.read(data[1:])
+    assert decoder.serial == 4
+    peer.read(peer.frame(0x89)[:1])
+    assert decoder.serial == 5
+    peer.read(peer.frame(0x89)[1:])
+    assert decoder.serial == 5
+    peer.read(data[:-1])
+    assert decoder.serial == 6
+
+
+# -------------------------------------------------------------------------------------- faults
+
+
+@pytest.mark.parametrize(
+    ("first", "before", "words", "rule"),
+    [
+        (0x83, b"", "opcode of 0, 1, 2, 8, 9 or 10, got 3", "RFC 6455 5.2"),
+        (0x8F, b"", "got 15", "RFC 6455 5.2"),
+        (0xC9, b"", "control frame must not set a reserved bit", "RFC 6455 5.2"),
+        (0x09, b"", "control frame must not be fragmented", "RFC 6455 5.5"),
+        (0xC1, b"", "RSV1", "RFC 6455 5.2"),
+        (0xA1, b"", "RSV2", "RFC 6455 5.2"),
+        (0x91, b"", "RSV3", "RFC 6455 5.2"),
+        (0xF1, b"", "RSV1, RSV2, RSV3", "RFC 6455 5.2"),
+        (0x81, b"\x01", "expected a continuation frame", "RFC 6455 5.4"),
+        (0x80, b"", "nothing to continue", "RFC 6455 5.4"),
+    ],
+)
+def test_a_fault_says_what_and_where(
+    peer: Peer, first: int, before: bytes, words: str, rule: str
+) -> None:
+    if before:
+        peer.read(peer.frame(before[0]))
+    assert peer.read(bytes([first])) == []
+    code, why, where = peer.decoder.fault
+    assert code == 1002
+    assert words in why
+    assert where == rule
+
+
+def test_only_the_bits_that_are_wrong_are_named(build: ModuleType, masked: bool) -> None:
+    peer = Peer(build, masked, rsv=0x40)
+    peer.read(b"\xe1")
+    assert peer.decoder.fault[1].endswith(": RSV2")
+    peer = Peer(build, masked, rsv=0x40)
+    peer.read(peer.frame(0x41))
+    peer.read(b"\xc0")
+    assert peer.decoder.fault == (
+        1002,
+        "only the first frame of a message may set a reserved bit",
+        "RFC 7692 6.1",
+    )
+
+
+def test_nothing_is_read_after_a_fault(peer: Peer) -> None:
+    good = peer.frame(0x81, b"good")
+    assert peer.read(good + b"\xff" + good) == [(1, b"good", BOTH)]
+    fault = peer.decoder.fault
+    assert fault is not None
+    assert not peer.decoder.pending
+    assert peer.read(good) == []
+    assert not peer.decoder.pending
+    assert peer.decoder.decode(100) == []
+    assert peer.decoder.fault is fault
+
+
+def test_a_fault_waits_for_the_budget(peer: Peer) -> None:
+    assert len(peer.read(peer.frame(0x81, b"good") + b"\xff", 1)) == 1
+    assert peer.decoder.fault is None
+    assert peer.decoder.pending
+    assert peer.decoder.decode(1) == []
+    assert peer.decoder.fault is not None
+
+
+def test_limits_of_frame_and_message(build: ModuleType, masked: bool) -> None:
+    peer = Peer(build, masked, max_frame=200, max_message=300)
+    assert len(peer.read(peer.frame(0x02, bytes(200)) + peer.frame(0x80, bytes(100)))) == 2
+    peer.read(peer.frame(0x02, bytes(200)) + peer.frame(0x80, bytes(101)))
+    assert peer.decoder.fault == (
+        1009,
+        "message of 301 bytes or more is over the limit of 300",
+        "RFC 6455 10.4",
+    )
+    peer = Peer(build, masked, max_frame=200, max_message=300)
+    peer.read(peer.frame(0x02, bytes(201))[:4])
+    assert peer.decoder.fault[:2] == (1009, "frame of 201 bytes is over the limit of 200")
+    peer = Peer(build, masked, max_frame=0, max_message=0)
+    assert peer.read(peer.frame(0x81) + peer.frame(0x89, b"ping")) == [
+        (1, b"", BOTH),
+        (9, b"ping", BOTH),
+    ]
+    peer.read(peer.frame(0x81, b"a"))
+    assert peer.decoder.fault[0] == 1009
+
+
+def test_the_mask_bit(build: ModuleType) -> None:
+    for masked, data in ((True, "8100"), (False, "8180")):
+        decoder = build.FrameDecoder(masked, 0, NO_LIMIT, NO_LIMIT)
+        decoder.feed(bytes.fromhex(data))
+        assert decoder.decode(100) == []
+        assert decoder.fault[0] == 1002
+        assert decoder.fault[2] == "RFC 6455 5.1"
+        assert ("unmasked" in decoder.fault[1].split(",")[0]) is not masked
+
+
+# -------------------------------------------------------------------------------------- writing
+
+
+@pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
+def test_frames_are_written_in_the_shortest_form(build: ModuleType, size: int) -> None:
+    payload = random.Random(size).randbytes(size)
+    for first in (0x81, 0x02, 0x00, 0xC2, 0x8A):
+        assert build.encode_frame(first, payload, b"") == frame(first, payload)
+        assert build.encode_frame(first, payload, KEY) == frame(first, payload, KEY)
+        assert build.encode_header(first, size, 0) == header(first, size)
+        assert build.encode_header(first, size, 0x80) + KEY == header(first, size, KEY)
+
+
+def test_a_length_of_63_bits_is_written(build: ModuleType) -> None:
+    assert build.encode_header(0x82, (1 << 63) - 1, 0) == bytes.fromhex("827f7fffffffffffffff")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 4, 5, 125, 599, 600, 601, 602, 603, 4099])
+def test_the_mask_is_its_own_inverse(size: int) -> None:
+    apply_mask = importlib.import_module("wsproto_core._mask_py").apply_mask
+    rng = random.Random(size)
+    data = rng.randbytes(size)
+    for key in (KEY, bytes(4), b"\xff" * 4, rng.randbytes(4), b"\x01\x00\x00\x80"):
+        hidden = apply_mask(data, key)
+        assert type(hidden) is bytes
+        assert hidden == mask(data, key)
+        assert apply_mask(hidden, key) == data
+
+
+def test_random_streams_come_back(build: ModuleType, masked: bool) -> None:
+    rng = random.Random(1)
+    for _ in range(50):
+        peer = Peer(build, masked, rsv=0x40)
+        sent = [
+            (rng.choice((1, 2)), rng.randbytes(rng.choice((0, 3, 125, 126, 700, 70_000))))
+            for _ in range(5)
+        ]
+        data = b"".join(peer.frame(0x80 | opcode, payload) for opcode, payload in sent)
+        got: list[tuple[int, bytes]] = []
+        whole = b""
+        for part in by_size(rng.choice((50, 1000, 60_000)))(data):
+            peer.decoder.feed(part)
+            while peer.decoder.pending:
+                for opcode, payload, flags in peer.decoder.decode(rng.choice((1, 500, 100_000))):
+                    whole += payload
+                    if flags & LAST:
+                        got.append((opcode, whole))
+                        whole = b""
+        assert got == sent
+
+
+# ----------------------------------------------------------------------------------- the choice
+
+
+def test_framing_names_the_build_in_use() -> None:
+    expected = "wsproto_core._framing_c" if framing.COMPILED else "wsproto_core._framing_py"
+    assert framing.FrameDecoder.__module__ == expected
+    assert framing.encode_frame.__module__ == expected
