@@ -124,7 +124,7 @@ def test_every_page_can_be_reached() -> None:
 
 # Which pages show which example, word for word.
 SHOWN = {
-    "README.md": ["echo_server.py", "selectors_server.py"],
+    "README.md": ["selectors_server.py"],
     "docs/howto/embed.md": ["selectors_server.py"],
     "docs/howto/routes.md": ["own_page.py"],
     "docs/howto/client.md": ["view_client.py"],
