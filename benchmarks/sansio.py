@@ -3,13 +3,13 @@
     python -m benchmarks.sansio [--quick] [--json FILE]
 
 Every candidate gets the same bytes and gives whole messages: text as ``str``, checked to be UTF-8,
-with a limit on the size. The candidates take turns, round by round, so that a change of the machine's
-speed meets all of them; the table shows the median of each and of the paired ratios.
+with a limit on the size. The candidates take turns, round by round, so that a change of the
+machine's speed meets all of them; the table shows the median of each and of the paired ratios.
 
-Settings of the peers. websockets: ``ServerProtocol``/``ClientProtocol`` in state OPEN, frames joined
-into messages as its own bindings do it (a list of payloads, decoded at the end), C speed-ups on.
-wsproto: ``Connection``, fragments joined likewise. permessage-deflate: level 6, memory level 8, 15
-bits, context takeover, for all three.
+Settings of the peers. websockets: ``ServerProtocol``/``ClientProtocol`` in state OPEN, frames
+joined into messages as its own bindings do it (a list of payloads, decoded at the end), C speed-ups
+on. wsproto: ``Connection``, fragments joined likewise. permessage-deflate: level 6, memory level 8,
+15 bits, context takeover, for all three.
 """
 
 import argparse

@@ -321,7 +321,8 @@ class FrameDecoder:
             least = 0x10000
         if length < least:
             self._fail(
-                1002, f"expected the shortest form of the length, got {length} in a longer one",
+                1002,
+                f"expected the shortest form of the length, got {length} in a longer one",
                 "RFC 6455 5.2",
             )
             return -1
@@ -331,14 +332,16 @@ class FrameDecoder:
         """Whether a data frame fits; else the fault is set, before any payload byte is read."""
         if length > self._max_frame:
             self._fail(
-                1009, f"frame of {length} bytes is over the limit of {self._max_frame}",
+                1009,
+                f"frame of {length} bytes is over the limit of {self._max_frame}",
                 "RFC 6455 10.4",
             )
             return False
         size = length if kind <= _BEGIN else self._size + length
         if size > self._max_message:
             self._fail(
-                1009, f"message of {size} bytes or more is over the limit of {self._max_message}",
+                1009,
+                f"message of {size} bytes or more is over the limit of {self._max_message}",
                 "RFC 6455 10.4",
             )
             return False
@@ -349,11 +352,13 @@ class FrameDecoder:
 
     def _fail_mask(self) -> None:
         if self._mask_bit:
-            self._fail(1002, "expected a masked frame from a client, got it unmasked",
-                       "RFC 6455 5.1")
+            self._fail(
+                1002, "expected a masked frame from a client, got it unmasked", "RFC 6455 5.1"
+            )
         else:
-            self._fail(1002, "expected an unmasked frame from a server, got it masked",
-                       "RFC 6455 5.1")
+            self._fail(
+                1002, "expected an unmasked frame from a server, got it masked", "RFC 6455 5.1"
+            )
 
     def _fail(self, code: int, message: str, rule: str) -> None:
         self.fault = (code, message, rule)

@@ -146,7 +146,8 @@ class Config:
         _integer(self, "timeout_close_code", 0)
         if not is_usable_close_code(self.timeout_close_code):
             raise ValueError(
-                f"timeout_close_code must be a close code that may be sent, not {self.timeout_close_code}"
+                "timeout_close_code must be a close code that may be sent, "
+                f"not {self.timeout_close_code}"
             )
         if self.deliver not in ("messages", "chunks"):
             raise ValueError(f"deliver must be 'messages' or 'chunks', not {self.deliver!r}")

@@ -93,8 +93,8 @@ class Connection:
     ``transport``. *Then wait for one of: bytes, the deadline, the application.* Looking twice is
     harmless.
 
-    Inputs (``receive_data``, ``receive_eof``, ``handle_timeout``, ``lost``) never raise for anything
-    the peer did. Commands raise ``LocalProtocolError`` where the caller broke a rule and
+    Inputs (``receive_data``, ``receive_eof``, ``handle_timeout``, ``lost``) never raise for
+    anything the peer did. Commands raise ``LocalProtocolError`` where the caller broke a rule and
     ``ConnectionClosed`` where the connection ended first, ``TypeError`` or ``ValueError`` for
     arguments of a wrong kind; then nothing has happened. ``now`` is in seconds of any clock that
     never goes back; only differences matter.
@@ -149,9 +149,7 @@ class Connection:
             if target is None:
                 raise LocalProtocolError("a client needs a target: an address such as ws://host/")
             uri = parse_uri(target) if isinstance(target, str) else target
-            head = handshake.build_request(
-                uri, self.config, handshake.new_key(random), headers
-            )
+            head = handshake.build_request(uri, self.config, handshake.new_key(random), headers)
             self._sent_head: RequestHead = head
             self._response_reader = ResponseReader(self.config)
             self._write(write_request(head))
@@ -182,7 +180,8 @@ class Connection:
             )
         self = cls.__new__(cls)
         self._prepare(role, config, now, random)
-        pairs = [(codec, item.rsv) for codec, item in zip(codecs, agreement.extensions, strict=True)]
+        bits = [item.rsv for item in agreement.extensions]
+        pairs = list(zip(codecs, bits, strict=True))
         self._open(Input.RESPONSE, agreement, pairs, Response(101), now)
         self._feed(bytes(data))
         return self
@@ -236,7 +235,7 @@ class Connection:
         self._request_reader = None
         self._response_reader = None
 
-    # ------------------------------------------------------------------ from the network and the clock
+    # ---------------------------------------------------------- from the network and the clock
 
     def receive_data(self, data: Buffer, now: float) -> None:
         """Take bytes from the peer, cut anywhere.
@@ -316,9 +315,10 @@ class Connection:
             self._await_writing(now)
         elif not pending:
             self._timers.stop(Timer.SEND)
-        elif self.config.send_timeout is not None:
-            if progress or not self._timers.is_set(Timer.SEND):
-                self._timers.start(Timer.SEND, now + self.config.send_timeout)
+        elif self.config.send_timeout is not None and (
+            progress or not self._timers.is_set(Timer.SEND)
+        ):
+            self._timers.start(Timer.SEND, now + self.config.send_timeout)
 
     def set_reading(self, reading: bool, now: float) -> None:
         """Take that the caller stopped reading the stream on purpose, or goes on.
@@ -360,8 +360,8 @@ class Connection:
         """Server, once: answer the ``Request`` with a 101.
 
         ``subprotocol`` must be one that the client offered; ``None`` chooses none, and if it is not
-        given the first of ``Config.subprotocols`` that was offered is taken. ``headers`` are further
-        response header fields.
+        given the first of ``Config.subprotocols`` that was offered is taken. ``headers`` are
+        further response header fields.
         """
         self._now = now
         if self.phase is not Phase.DECIDING:
@@ -369,7 +369,7 @@ class Connection:
         request = self._request
         if not isinstance(request, Request):
             raise LocalProtocolError(
-                "accept() of a plain HTTP request: it asked for no WebSocket; answer it with reject()"
+                "accept() of a plain HTTP request: expected reject(), for it asked for no WebSocket"
             )
         if subprotocol is ...:
             subprotocol = handshake.choose_subprotocol(request, self.config)
@@ -575,7 +575,7 @@ class Connection:
         return self._now
 
     def awaits_pong(self, payload: bytes) -> bool:
-        """Whether a ping of ours with this payload is unanswered, by its own pong or a later one."""
+        """Whether a ping of ours with this payload is unanswered, also by a later pong."""
         return payload in self._pings
 
     @property
@@ -714,7 +714,7 @@ class Connection:
     # ------------------------------------------------------------------ endings that wait
 
     def _latch(self, what: Input, detail: Close | Exception | None, *, first: bool = False) -> None:
-        """Remember what ends the connection; in ``CLOSE_SENT``, where nothing can be said, do it."""
+        """Remember what ends the connection; in ``CLOSE_SENT``, with nothing to say, do it."""
         if what is not Input.EOF:
             self._decoder = self._messages = None  # nothing behind it is read
         place = len(self._ends)
@@ -782,7 +782,7 @@ class Connection:
         self._receive_early(reader.tail, now)
 
     def _receive_early(self, data: bytes, now: float) -> None:
-        """What came before the 101: a client must wait for it, but what it says is kept, bounded."""
+        """Bytes from a client that did not wait for the 101: kept, but bounded."""
         self._early += data
         if len(self._early) > self.config.read_high_water + (256 << 10):
             self._reject(
@@ -1050,9 +1050,7 @@ class Connection:
             self._give_up(timer, f"no Close from the peer in {config.close_timeout:g} s", now)
 
     def _give_up(self, timer: Timer, why: str, now: float) -> None:
-        error = PeerTimeout(
-            why, timer=timer.name.lower(), close_code=CloseCode.ABNORMAL_CLOSURE
-        )
+        error = PeerTimeout(why, timer=timer.name.lower(), close_code=CloseCode.ABNORMAL_CLOSURE)
         self._finish_with(Input.LATE, error, now)
 
     def _heartbeat(self, now: float) -> None:
@@ -1139,11 +1137,11 @@ class Connection:
     def _illegal(self, command: str, expected: str) -> LocalProtocolError | ConnectionClosed:
         if self.phase in (Phase.CLOSE_SENT, Phase.DRAINING, Phase.CLOSED):
             word = "closed" if self.phase is Phase.CLOSED else "closing"
-            return ConnectionClosed(f"{command} came too late: the connection is {word}"
-                                    f"{self._why_closed()}", self.closed)
-        return LocalProtocolError(
-            f"{command} in state {self.phase.value}: expected it {expected}"
-        )
+            return ConnectionClosed(
+                f"{command} came too late: the connection is {word}{self._why_closed()}",
+                self.closed,
+            )
+        return LocalProtocolError(f"{command} in state {self.phase.value}: expected it {expected}")
 
     def _why_closed(self) -> str:
         parts = []

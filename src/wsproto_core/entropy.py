@@ -1,8 +1,8 @@
 """Masking keys: four random bytes for each frame, drawn in blocks (RFC 6455 sections 5.3 and 10.3).
 
-A system call for each frame would cost more than the rest of a small one. What was drawn and not yet
-used is dropped in a forked child, so that it never shares a key with its parent. Nothing here knows
-what a frame is. Tests: ``tests/core/test_entropy.py``.
+A system call for each frame would cost more than the rest of a small one. What was drawn and not
+yet used is dropped in a forked child, so that it never shares a key with its parent. Nothing here
+knows what a frame is. Tests: ``tests/core/test_entropy.py``.
 """
 
 import os
@@ -14,12 +14,11 @@ __all__ = ["MaskKeys"]
 _BLOCK: Final = 256  # bytes: 64 keys
 _KEY: Final = 4
 
-_forks = 0  # how often this process is the child of a fork
+_forks = [0]  # how often this process became the child of a fork
 
 
 def _note_fork() -> None:
-    global _forks
-    _forks += 1
+    _forks[0] += 1
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
@@ -38,13 +37,13 @@ class MaskKeys:
         self._size = _BLOCK if random is os.urandom else _KEY
         self._block = b""
         self._at = 0
-        self._forks = _forks
+        self._forks = _forks[0]
 
     def next(self) -> bytes:
         """Four bytes that were never given before."""
         at = self._at
-        if at == len(self._block) or self._forks != _forks:
-            self._forks = _forks
+        if at == len(self._block) or self._forks != _forks[0]:
+            self._forks = _forks[0]
             self._block = self._random(self._size)
             at = 0
         self._at = at + _KEY

@@ -1,8 +1,9 @@
 """Whose fault it is, as a type.
 
-``LocalProtocolError`` is the caller's, ``ProtocolError`` the peer's, ``HandshakeError`` says that no
-connection came about, ``PeerTimeout`` that the peer was silent too long, ``ConnectionClosed`` that
-somebody was faster. Messages name what was expected and what came.
+``LocalProtocolError`` is the caller's, ``ProtocolError`` the peer's, ``HandshakeError`` says that
+no connection came about, ``PeerTimeout`` that the peer was silent too long, ``ConnectionClosed``
+that somebody was faster. Messages name what was expected and what came.
+
 Tests: ``tests/core/test_errors.py``.
 """
 
@@ -116,7 +117,7 @@ class HandshakeError(WebSocketError):
 
 
 class ConnectionClosed(WebSocketError, ConnectionError):
-    """The command came too late: the connection is closing or closed. Also a ``ConnectionError``."""
+    """The command came too late: the end was faster. Also a ``ConnectionError``."""
 
     closed: "Closed | None"
     """How it ended, with both sides' codes; ``None`` while the closing handshake still runs."""

@@ -48,7 +48,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Server, once, before anything else: a valid handshake. Answer with ``accept`` or ``reject``."""
+    """Server, once, first of all: a valid handshake. Answer with ``accept`` or ``reject``."""
 
     target: str
     """Path and query, such as ``/chat?room=1``; percent-encoding is left as it came."""
@@ -91,7 +91,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Client: the server said no, or something that is not a WebSocket answer. ``Closed`` follows."""
+    """Client: the server said no, or gave no WebSocket answer. ``Closed`` follows."""
 
     response: Response
     """The response, its body cut at ``Config.max_body_size``."""

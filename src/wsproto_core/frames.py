@@ -28,7 +28,7 @@ class Frame:
     """The payload; decoded by the extensions where it was received as a message."""
 
     rsv1: bool = False
-    """The first reserved bit; always false in a frame given to a hook, for extensions used it up."""
+    """The first reserved bit; false in a frame given to a hook, for extensions used it up."""
 
     rsv2: bool = False
     """The second reserved bit."""

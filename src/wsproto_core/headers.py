@@ -56,9 +56,7 @@ class Headers(Mapping[str, str]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return [(k.lower(), v) for k, v in self._lines] == [
-            (k.lower(), v) for k, v in other._lines
-        ]
+        return [(k.lower(), v) for k, v in self._lines] == [(k.lower(), v) for k, v in other._lines]
 
     def __hash__(self) -> int:
         return hash(tuple((k.lower(), v) for k, v in self._lines))

@@ -1,8 +1,8 @@
 """Start a coroutine at once, as a task that takes over only if it suspends.
 
-Waking a task for every read would cost more than the protocol does. Python 3.12 has eager tasks; for
-3.11 the same is done with the pure-Python task of the standard library, whose first step is run here
-instead of on the next turn of the loop. Tests: ``tests/bindings/test_asyncio.py``.
+Waking a task for every read would cost more than the protocol does. Python 3.12 has eager tasks;
+for 3.11 the same is done with the pure-Python task of the standard library, whose first step is run
+here instead of on the next turn of the loop. Tests: ``tests/bindings/test_asyncio.py``.
 """
 
 import asyncio

@@ -19,9 +19,7 @@ from .view import WebSocketView
 
 __all__ = ["Server", "serve"]
 
-Views: TypeAlias = (
-    type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
-)
+Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 
 
 class Server:
@@ -150,11 +148,11 @@ def serve(
     """Listen and run a view for each connection.
 
     ``views`` is a ``WebSocketView`` class that serves every path, or routes made by ``path``.
-    ``host`` and ``port`` name a TCP address (port 0: a free one, see ``Server.port``; host ``None``:
-    all interfaces); or give a listening ``sock``, or the path of a ``unix`` socket. ``ssl`` makes it
-    ``wss``. ``on_request(request)`` sees every request first, plain GETs too, and returns ``None``
-    to go on, ``Accept`` to go on with particulars, or a ``Response``; it may be a coroutine
-    function.
+    ``host`` and ``port`` name a TCP address (port 0: a free one, see ``Server.port``; host
+    ``None``: all interfaces); or give a listening ``sock``, or the path of a ``unix`` socket.
+    ``ssl`` makes it ``wss``. ``on_request(request)`` sees every request first, plain GETs too, and
+    returns ``None`` to go on, ``Accept`` to go on with particulars, or a ``Response``; it may be a
+    coroutine function.
 
     Use ``async with serve(...) as server:`` or ``server = await serve(...)``. Raises ``OSError`` if
     the address is taken, ``NotImplementedError`` for a view that takes no messages.

@@ -69,9 +69,9 @@ class Route(Generic[ViewT]):
 def path(pattern: str, view: type[ViewT], *, name: str | None = None) -> Route[ViewT]:
     """Serve ``pattern`` with ``view``.
 
-    ``<room>`` in the pattern matches one segment and fills ``view.kwargs["room"]``, percent-decoded.
-    Raises ``ValueError`` for a pattern that cannot be read and ``NotImplementedError`` for a view
-    that takes no messages.
+    ``<room>`` in the pattern matches one segment and fills ``view.kwargs["room"]``,
+    percent-decoded. Raises ``ValueError`` for a pattern that cannot be read and
+    ``NotImplementedError`` for a view that takes no messages.
     """
     return Route(pattern, view, name)
 
@@ -92,8 +92,7 @@ class Router(Generic[ViewT]):
             self.routes = tuple(views)
             if not self.routes or not all(isinstance(item, Route) for item in self.routes):
                 raise TypeError(
-                    "expected a view class or routes made by path(...), got "
-                    f"{list(self.routes)!r}"
+                    f"expected a view class or routes made by path(...), got {list(self.routes)!r}"
                 )
 
     @property
