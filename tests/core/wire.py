@@ -5,7 +5,7 @@ Written from RFC 6455 section 5.2 and not from the code under test: the tests ju
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
 from wsproto_core import (
@@ -128,7 +128,7 @@ class Repeater:
 
     def decode(
         self, payload: bytes, rsv: int, first: bool, final: bool, limit: int
-    ) -> Iterator[bytes]:
+    ) -> Iterable[bytes]:
         times = self.times if rsv else 1
         self.total = len(payload) * times + (0 if first else self.total)
         if limit >= 0 and self.total > limit:
