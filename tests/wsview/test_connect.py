@@ -6,6 +6,7 @@ import re
 import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -208,6 +209,32 @@ class Deaf:
     def close(self) -> None:
         self._thread.join(DEADLINE)
         self.connection.close()
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_connection_that_breaks(start: Start, reset: bool) -> None:
+    server = Deaf()
+    client = start("connect", server.url)
+    client.wait_for("connected to")
+    client.enter("/ping")
+    if reset:
+        linger = struct.pack("ii", 1, 0)
+        server.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+    server.close()
+    client.wait_for("the connection was lost without a Close")
+    assert client.wait() == 1
+
+
+def test_what_a_server_does_wrong_is_named(start: Start) -> None:
+    server = Deaf()
+    client = start("connect", server.url)
+    client.wait_for("connected to")
+    client.enter("/ping")
+    assert server.connection.recv(4096)[0] == 0x89
+    server.connection.sendall(b"\x83\x00")
+    client.wait_for("the connection failed: .*opcode")
+    server.close()
+    assert client.wait() == 1
 
 
 def test_a_second_control_c_does_not_wait_for_the_peer(start: Start) -> None:

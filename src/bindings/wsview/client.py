@@ -145,21 +145,22 @@ class Conversation:
             pass
         except WebSocketError as error:
             self.screen.note(f"the connection failed: {escape(str(error))}", "bold red")
-        code, reason = self.view.close_code, self.view.close_reason
+            return 1
         if self.view.close_frame is None:
             self.screen.note("the connection was lost without a Close", "bold red")
             return 1
-        self.screen.note(f"closed with {describe_close(code, reason)}", "bold")
+        closed = describe_close(self.view.close_code, self.view.close_reason)
+        self.screen.note(f"closed with {closed}", "bold")
         return 0
 
     def show(self, frame: Frame) -> None:
         """Show one message or control frame."""
         if frame.opcode is OpCode.TEXT:
             most = MOST_SHOWN if self.screen.interactive else None
-            self.screen.message([escape(bytes(frame.payload).decode(), most)], "text")
+            self.screen.message([escape(bytes(frame.payload).decode(), most)])
         elif frame.opcode is OpCode.BINARY:
             dump = hex_dump(frame.payload)
-            self.screen.message([f"binary, {size(len(frame.payload))}", *dump], "binary")
+            self.screen.message([f"binary, {size(len(frame.payload))}", *dump])
         elif frame.opcode is OpCode.PING:
             payload = escape(bytes(frame.payload).decode("latin-1"))
             self.screen.note(f"ping from the server{f': {payload}' if payload else ''} (answered)")
@@ -170,7 +171,7 @@ class Conversation:
 
     async def say(self) -> None:
         """Send every line until the input ends."""
-        with suppress(ConnectionClosed):  # ``hear`` tells how it ended
+        with suppress(WebSocketError):  # what ended the connection; ``hear`` tells of it
             async for line in self.screen.lines():
                 try:
                     if await self.carry_out(line):

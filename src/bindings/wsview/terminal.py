@@ -42,8 +42,8 @@ class Screen(Protocol):
     def lines(self) -> AsyncIterator[str]:
         """The lines that the user enters, until the end of input."""
 
-    def message(self, lines: Sequence[str], kind: str) -> None:
-        """Show a message that came; ``kind`` is ``text`` or ``binary``."""
+    def message(self, lines: Sequence[str]) -> None:
+        """Show a message that came: one line, or several for a dump."""
 
     def note(self, text: str, style: str = "dim") -> None:
         """Show what happened beside messages."""
@@ -90,7 +90,7 @@ class Plain:
         if rest:
             yield rest
 
-    def message(self, lines: Sequence[str], kind: str) -> None:
+    def message(self, lines: Sequence[str]) -> None:
         """Print a message to standard output."""
         for line in lines:
             sys.stdout.write(f"{line}\n")
@@ -133,7 +133,7 @@ class Interactive:
         finally:
             loop.remove_reader(descriptor)
 
-    def message(self, lines: Sequence[str], kind: str) -> None:
+    def message(self, lines: Sequence[str]) -> None:
         """Show a message that came."""
         first, *others = lines
         self.show("\n".join([f"↓ {first}", *(f"  {line}" for line in others)]), "green")
