@@ -840,7 +840,7 @@ def test_the_history_is_bounded() -> None:
 
 def test_the_libraries_by_name(backend: str) -> None:
     chosen = choose(backend)
-    assert chosen.name == backend
+    assert chosen.name == {"isal": "isal+zlib"}.get(backend, backend)
     assert choose(backend) is chosen
     with pytest.raises(ValueError, match="one of auto, zlib, zlib-ng, isal"):
         choose("gzip")
@@ -872,7 +872,7 @@ def test_auto_takes_the_best_that_is_there(
         assert both.carry(b"Hello" * 99) == b"Hello" * 99
         for name in missing:
             with pytest.raises(ImportError):
-                choose(name.replace("_", "-"))
+                PerMessageDeflate(backend=name.replace("_", "-"))  # type: ignore[arg-type]
     finally:
         choose.cache_clear()
 
