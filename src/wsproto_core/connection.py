@@ -604,7 +604,11 @@ class Connection:
 
     @property
     def close_received(self) -> Close | None:
-        """The Close the peer sent, or ``None``."""
+        """The Close the peer sent, or ``None``; also if it waits to be applied."""
+        if self._received is None:
+            for _, detail in self._ends:
+                if isinstance(detail, Close):
+                    return detail
         return self._received
 
     @property
