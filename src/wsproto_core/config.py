@@ -5,7 +5,7 @@ they are read. Tests: ``tests/core/test_config.py``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
@@ -151,15 +151,10 @@ class Config:
             )
         if self.deliver not in ("messages", "chunks"):
             raise ValueError(f"deliver must be 'messages' or 'chunks', not {self.deliver!r}")
-        for name in ("subprotocols", "origins", "required_extensions"):
-            value = getattr(self, name)
-            if isinstance(value, str):
-                raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
-            if value is not None:
-                if not all(isinstance(item, str) for item in value):
-                    raise TypeError(f"{name} must be a sequence of strings, not {value!r}")
-                # Kept as a tuple so that a list changed later cannot change a live connection.
-                object.__setattr__(self, name, tuple(value))
+        for name in ("subprotocols", "required_extensions"):
+            _strings(self, name)
+        if self.origins is not None:
+            _strings(self, "origins")
         for protocol in self.subprotocols:
             if not protocol or not _TOKEN_CHARS.issuperset(protocol):
                 raise ValueError(
@@ -168,7 +163,20 @@ class Config:
                 )
         if len(set(self.subprotocols)) != len(self.subprotocols):
             raise ValueError(f"subprotocols must not repeat a name: {self.subprotocols!r}")
+        if isinstance(self.extensions, str) or not isinstance(self.extensions, Iterable):
+            raise TypeError(f"extensions must be a sequence of extensions, not {self.extensions!r}")
         object.__setattr__(self, "extensions", tuple(self.extensions))
+
+
+def _strings(config: Config, name: str) -> None:
+    value: object = getattr(config, name)
+    if isinstance(value, str):
+        raise TypeError(f"{name} must be a sequence of strings, not the string {value!r}")
+    items = tuple(value) if isinstance(value, Iterable) else (None,)
+    if not all(isinstance(item, str) for item in items):
+        raise TypeError(f"{name} must be a sequence of strings, not {value!r}")
+    # Kept as a tuple so that a list changed later cannot change a live connection.
+    object.__setattr__(config, name, items)
 
 
 def _integer(config: Config, name: str, least: int, *, optional: bool = False) -> None:
