@@ -163,8 +163,9 @@ class Config:
                 )
         if len(set(self.subprotocols)) != len(self.subprotocols):
             raise ValueError(f"subprotocols must not repeat a name: {self.subprotocols!r}")
-        if isinstance(self.extensions, str) or not isinstance(self.extensions, Iterable):
-            raise TypeError(f"extensions must be a sequence of extensions, not {self.extensions!r}")
+        extensions: object = self.extensions
+        if isinstance(extensions, str) or not isinstance(extensions, Iterable):
+            raise TypeError(f"extensions must be a sequence of extensions, not {extensions!r}")
         object.__setattr__(self, "extensions", tuple(self.extensions))
 
 
