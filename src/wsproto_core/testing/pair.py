@@ -205,23 +205,64 @@ class Pair:
         opened: bool = True,
     ) -> None:
         """``opened``: run the opening handshake first and forget its events."""
-        self.now = now
         client = Connection(
-            Role.CLIENT, client_config, now=now, target=target, random=random.Random(seed).randbytes
+            Role.CLIENT,
+            client_config,
+            now=now,
+            target=target,
+            random=random.Random(seed).randbytes,  # noqa: S311 - repeatable
         )
         server = Connection(
-            Role.SERVER, server_config, now=now, random=random.Random(seed + 1).randbytes
+            Role.SERVER,
+            server_config,
+            now=now,
+            random=random.Random(seed + 1).randbytes,  # noqa: S311 - repeatable
         )
-        self.client = client
-        self.server = server
-        self.client_end = End(client, react_client, latency, cut)
-        self.server_end = End(server, react_server, latency, cut)
+        self._join(
+            client,
+            server,
+            now,
+            End(client, react_client, latency, cut),
+            End(server, react_server, latency, cut),
+        )
         if opened:
             self.flow()
             if client.phase is not Phase.OPEN or server.phase is not Phase.OPEN:
                 raise AssertionError(f"the handshake failed: {client!r}, {server!r}")
             self.client_end.take()
             self.server_end.take()
+
+    @classmethod
+    def of(
+        cls,
+        client: Connection,
+        server: Connection,
+        *,
+        latency: float = 0.0,
+        cut: Cut = whole,
+        now: float = 1000.0,
+        react_client: React = accept_all,
+        react_server: React = accept_all,
+    ) -> "Pair":
+        """Join two connections that are there already, such as two made ``after_handshake``."""
+        self = cls.__new__(cls)
+        self._join(
+            client,
+            server,
+            now,
+            End(client, react_client, latency, cut),
+            End(server, react_server, latency, cut),
+        )
+        return self
+
+    def _join(
+        self, client: Connection, server: Connection, now: float, one: End, other: End
+    ) -> None:
+        self.now = now
+        self.client = client
+        self.server = server
+        self.client_end = one
+        self.server_end = other
 
     @property
     def ends(self) -> tuple[End, End]:

@@ -1,0 +1,1 @@
+"""One file for each target; ``fuzz.harness`` says what is in it."""
