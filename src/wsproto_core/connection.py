@@ -597,6 +597,10 @@ class Connection:
                     return detail
         return self._error
 
+    def closed_error(self, message: str) -> ConnectionClosed:
+        """``ConnectionClosed`` with both sides' codes: how it ended, or how it stands so far."""
+        return ConnectionClosed(message, self.closed, self._as_closed())
+
     @property
     def close_sent(self) -> Close | None:
         """The Close we sent, or ``None``."""
@@ -673,15 +677,7 @@ class Connection:
             self._timers.start(Timer.RECEIVE, now + self.config.receive_timeout)
 
     def _finish(self) -> None:
-        received = self._received
-        self.closed = Closed(
-            code=received.code if received is not None else int(CloseCode.ABNORMAL_CLOSURE),
-            reason=received.reason if received is not None else "",
-            clean=self._both_closed and self._error is None,
-            sent=self._sent,
-            received=received,
-            error=self._error,
-        )
+        self.closed = self._as_closed()
         self._events.append(self.closed)
         self._timers.stop_all()
         self._await_writing(self._now)
@@ -691,6 +687,17 @@ class Connection:
         self._request_reader = self._response_reader = None
         self._early = b""
         self._codecs = ()
+
+    def _as_closed(self) -> Closed:
+        received = self.close_received
+        return Closed(
+            code=received.code if received is not None else int(CloseCode.ABNORMAL_CLOSURE),
+            reason=received.reason if received is not None else "",
+            clean=self._both_closed and self._error is None,
+            sent=self._sent,
+            received=received,
+            error=self.error,
+        )
 
     def _finish_with(self, what: Input, error: Exception | None, now: float) -> None:
         if self._error is None:
@@ -1141,9 +1148,8 @@ class Connection:
     def _illegal(self, command: str, expected: str) -> LocalProtocolError | ConnectionClosed:
         if self.phase in (Phase.CLOSE_SENT, Phase.DRAINING, Phase.CLOSED):
             word = "closed" if self.phase is Phase.CLOSED else "closing"
-            return ConnectionClosed(
-                f"{command} came too late: the connection is {word}{self._why_closed()}",
-                self.closed,
+            return self.closed_error(
+                f"{command} came too late: the connection is {word}{self._why_closed()}"
             )
         return LocalProtocolError(f"{command} in state {self.phase.value}: expected it {expected}")
 

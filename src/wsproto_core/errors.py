@@ -122,30 +122,34 @@ class ConnectionClosed(WebSocketError, ConnectionError):
     closed: "Closed | None"
     """How it ended, with both sides' codes; ``None`` while the closing handshake still runs."""
 
-    def __init__(self, message: str, closed: "Closed | None" = None) -> None:
+    def __init__(
+        self, message: str, closed: "Closed | None" = None, so_far: "Closed | None" = None
+    ) -> None:
+        """``so_far``: how it stands, where it has not ended yet."""
         super().__init__(message)
         self.closed = closed
+        self._known = closed if closed is not None else so_far
 
     @property
     def code(self) -> int:
         """The peer's close code: 1005 without one, 1006 without a Close frame."""
-        return self.closed.code if self.closed is not None else int(CloseCode.ABNORMAL_CLOSURE)
+        return self._known.code if self._known is not None else int(CloseCode.ABNORMAL_CLOSURE)
 
     @property
     def reason(self) -> str:
         """The peer's close reason, or an empty string."""
-        return self.closed.reason if self.closed is not None else ""
+        return self._known.reason if self._known is not None else ""
 
     @property
     def sent(self) -> tuple[int, str] | None:
         """Code and reason of the Close that we sent, or ``None``."""
-        if self.closed is None or self.closed.sent is None:
+        if self._known is None or self._known.sent is None:
             return None
-        return self.closed.sent.code, self.closed.sent.reason
+        return self._known.sent.code, self._known.sent.reason
 
     @property
     def received(self) -> tuple[int, str] | None:
         """Code and reason of the Close that the peer sent, or ``None``."""
-        if self.closed is None or self.closed.received is None:
+        if self._known is None or self._known.received is None:
             return None
-        return self.closed.received.code, self.closed.received.reason
+        return self._known.received.code, self._known.received.reason

@@ -94,7 +94,7 @@ class Hooks:
 
     run: Hook | None = None
     """``()``: a view that lives by its own code instead of by hooks. It is started when the request
-    is there (client: at once), beside the hooks, and answers the request itself."""
+    was let through (client: at once), beside the hooks, and answers the request itself."""
 
     @property
     def takes_messages(self) -> bool:
@@ -367,9 +367,12 @@ class Session:
 
     # ------------------------------------------------------------------ the view commands
 
-    def accept(self, choice: Accept, now: float) -> None:
-        """Answer the request with a 101. Raises ``LocalProtocolError`` if that does not fit."""
-        self._send_101(choice, now)
+    def accept(self, choice: Accept | None, now: float) -> None:
+        """Answer the request with a 101; ``None``: with what ``on_request`` chose.
+
+        Raises ``LocalProtocolError`` if that does not fit.
+        """
+        self._send_101(self._choice if choice is None else choice, now)
         self._look(now)
 
     def reject(self, response: Response, now: float) -> None:
@@ -674,7 +677,9 @@ class Session:
                 self._go_on(event, now)
 
     def _take_closed(self, event: Closed) -> None:
-        if not (self._quiet or event.error is None or isinstance(event.error, HookError)):
+        # A hook's error was logged with its traceback; an answered plain GET is no failure.
+        told = event.error is None or isinstance(event.error, HookError)
+        if not (self._quiet or told or isinstance(self.connection.request, HttpRequest)):
             logger.info("the connection failed: %s", event.error)
         if self.connection.agreement is not None:
             self._tell(event.error)
@@ -837,7 +842,7 @@ class Session:
             if kind is CallKind.GATE:
                 self._go_on(request, now)
             else:
-                self._accept(now)
+                self._serve(now)
         else:
             error = TypeError(
                 f"expected None, Accept or Response from on_request, got {type(value).__name__}"
@@ -864,10 +869,15 @@ class Session:
                     return  # the view's origin rule refused it
         if isinstance(request, HttpRequest):
             self._reject(request.refusal, now)
-        elif self.hooks.run is not None:
-            self._queue.append(_Start())
         elif self.hooks.on_request is not None:
             self._queue.append(request)
+        else:
+            self._serve(now)
+
+    def _serve(self, now: float) -> None:
+        """Nobody has anything against the request. A view's own ``run`` answers it itself."""
+        if self.hooks.run is not None:
+            self._queue.append(_Start())
         else:
             self._accept(now)
 
@@ -994,18 +1004,18 @@ class Session:
 
     def _ended(self) -> Exception:
         """What to raise to somebody who waited for something that cannot come."""
-        closed = self.connection.closed
-        error = self.connection.error
+        connection = self.connection
+        error = connection.error
         if isinstance(error, (ProtocolError, PeerTimeout)):
             return error
-        if closed is None:
-            return ConnectionClosed("the connection is closing", None)
-        ended = ConnectionClosed(
-            f"the connection is closed: the peer's code is {closed.code}"
-            + (f" {closed.reason!a}" if closed.reason else "")
-            + (f" ({error})" if error is not None else ""),
-            closed,
-        )
+        message = f"the connection is {'closing' if connection.closed is None else 'closed'}"
+        received = connection.close_received
+        if received is not None:
+            message += f": the peer's code is {received.code}"
+            message += f" {received.reason!a}" if received.reason else ""
+        elif connection.closed is not None:
+            message += ": no Close came from the peer"
+        ended = connection.closed_error(message + (f" ({error})" if error is not None else ""))
         ended.__cause__ = error
         return ended
 

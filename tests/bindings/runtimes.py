@@ -23,7 +23,8 @@ from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 import wsproto_asyncio
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
-from wsproto_views import AsyncView, Route
+from wsproto_core import Frame, OpCode
+from wsproto_views import AsyncView
 
 __all__ = [
     "RUNTIMES",
@@ -35,6 +36,7 @@ __all__ = [
     "Tls",
     "eventually",
     "ours",
+    "recorder",
 ]
 
 T = TypeVar("T")
@@ -73,6 +75,25 @@ class Log:
             met = self._changed.wait_for(lambda: len(self.entries) >= count, DEADLINE)
             assert met, f"expected {count} entries, got {self.entries!r}"
             return list(self.entries)
+
+
+def recorder(log: Log) -> View:
+    """A view class that writes every ending and every message down."""
+
+    class Recorder(AsyncView):
+        async def on_open(self) -> None:
+            log.add("open")
+
+        async def on_receive(self, message: bytes, opcode: OpCode) -> None:
+            log.add((opcode.name, message))
+
+        async def on_error(self, exc: Exception) -> None:
+            log.add(("error", type(exc).__name__))
+
+        async def on_close(self, frame: Frame | None = None) -> None:
+            log.add(("close", None if frame is None else frame.close_code))
+
+    return Recorder
 
 
 class Gate(ABC):

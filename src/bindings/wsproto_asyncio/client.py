@@ -60,23 +60,28 @@ class _Connect(Generic[ViewT]):
         loop = asyncio.get_running_loop()
         view = self._view
         # One deadline for all of it: name, TCP, TLS and the handshake.
-        began = loop.time()
+        session = self._dial.begin(loop.time())
 
         def begin(driver: Driver) -> Session:
-            return self._dial.session(driver, began)
+            view._attach(session, driver)
+            return session
 
+        timeout = asyncio.timeout(view.OPEN_TIMEOUT)
         try:
-            async with asyncio.timeout(view.OPEN_TIMEOUT):
+            async with timeout:
                 driver = await self._connect(loop, begin)
         except TimeoutError:
+            if not timeout.expired():
+                raise  # the system's own
             raise self._dial.too_late() from None
         try:
-            await driver.settle(driver.session.is_settled)
-        except asyncio.CancelledError:
-            driver.abort()
-            raise
+            await driver.settle(session.is_settled)
+        finally:
+            if not view.initiated_upgrade:
+                driver.abort()
         if not view.initiated_upgrade:
-            raise driver.session.failure()
+            await driver.settle(driver.is_released)
+            raise session.failure()
         return view
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, begin: Any) -> Driver:

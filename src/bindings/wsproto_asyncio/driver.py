@@ -94,6 +94,7 @@ class Driver(asyncio.Protocol):
         if exc is None:
             self.session.eof(self.now())
         self.session.lost(exc, self.now())
+        self.session.write_blocked(0, self.now())  # the transport holds nothing any more
         self._turn()
 
     def pause_writing(self) -> None:

@@ -13,6 +13,7 @@ from wsproto_core import (
     Connection,
     Headers,
     HttpRequest,
+    LocalProtocolError,
     Request,
     Response,
     Role,
@@ -141,15 +142,20 @@ class Dial(Generic[ViewT]):
         )
         apply_settings(self.view, settings)
         self._config = self.view._config()
+        self._used = False
 
-    def session(self, driver: AsyncDriver, began: float) -> Session:
-        """Make the session of a connected stream; ``began`` is when connecting began."""
+    def begin(self, now: float) -> Session:
+        """Make the session, before there is a stream; the clock of ``OPEN_TIMEOUT`` starts here.
+
+        Once. Raises ``LocalProtocolError`` for headers that cannot be sent.
+        """
+        if self._used:
+            raise LocalProtocolError("connect(): this one was used before, expected a new one")
         connection = Connection(
-            Role.CLIENT, self._config, now=began, target=self.uri, headers=self._headers
+            Role.CLIENT, self._config, now=now, target=self.uri, headers=self._headers
         )
-        session = Session(connection, self.view._hooks())
-        self.view._attach(session, driver)
-        return session
+        self._used = True
+        return Session(connection, self.view._hooks())
 
     def too_late(self) -> TimeoutError:
         """What to raise if ``OPEN_TIMEOUT`` passed before there was a stream."""

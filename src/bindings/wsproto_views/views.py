@@ -173,7 +173,7 @@ class BaseView:
     @property
     def connection(self) -> Connection:
         """The sans-IO object below. Raises ``LocalProtocolError`` before the view is connected."""
-        return self._attached().connection
+        return self._attached("connection").connection
 
     @property
     def state(self) -> State:
@@ -265,10 +265,11 @@ class BaseView:
 
     # ------------------------------------------------------------------ for the bindings
 
-    def _attached(self) -> Session:
+    def _attached(self, call: str) -> Session:
         if self._session is None:
             raise LocalProtocolError(
-                f"{type(self).__name__} is not connected: expected serve() or connect() to run it"
+                f"{call}: {type(self).__name__} is not connected, expected serve() or connect() "
+                "to run it first"
             )
         return self._session
 
@@ -423,9 +424,9 @@ class AsyncView(BaseView):
 
         A server answers the request with a 101 if nobody has; a client waits for the answer.
         """
-        session = self._attached()
+        session = self._attached("initiate_upgrade_to_ws()")
         if session.connection.phase is Phase.DECIDING:
-            session.accept(Accept(), self._driver.now())
+            session.accept(None, self._driver.now())
         await self._driver.settle(session.is_settled)
         return self.initiated_upgrade
 
@@ -438,7 +439,7 @@ class AsyncView(BaseView):
         except Exception:
             # What ended the connection was logged and told to on_error; only a run_forever of the
             # user's own that fails before the end is news.
-            if not self._attached().is_closed():
+            if not self._attached("run()").is_closed():
                 raise
 
     async def run_forever(self) -> None:
@@ -447,7 +448,7 @@ class AsyncView(BaseView):
         ``ProtocolError``, ``PeerTimeout`` (a ``TimeoutError``), an error of a hook, or the
         transport's ``OSError``.
         """
-        session = self._attached()
+        session = self._attached("run_forever()")
         await self._driver.settle(session.is_finished)
         closed = session.connection.closed
         error = closed.error if closed is not None else None
@@ -462,13 +463,13 @@ class AsyncView(BaseView):
         One reader at a time. Raises ``ProtocolError``, ``PayloadTooBig``, ``PeerTimeout`` or
         ``ConnectionClosed`` when there is no more.
         """
-        return _as_frame(await self._take(control=True))
+        return _as_frame(await self._take("read_frame()", control=True))
 
     async def recv(self) -> str | bytes:
         """The next message: ``str`` for text, ``bytes`` for binary. Raises as ``read_frame``."""
         parts: list[str | bytes] = []
         while True:
-            item = await self._take(control=False)
+            item = await self._take("recv()", control=False)
             assert isinstance(item, (Message, Chunk))
             data = item.data
             if isinstance(item, Message):
@@ -478,8 +479,8 @@ class AsyncView(BaseView):
                 whole = b"".join(p if isinstance(p, bytes) else p.encode() for p in parts)
                 return _as_value(whole, item.opcode)
 
-    async def _take(self, *, control: bool) -> Message | Chunk | Ping | Pong | Close:
-        session, driver = self._attached(), self._driver
+    async def _take(self, call: str, *, control: bool) -> Message | Chunk | Ping | Pong | Close:
+        session, driver = self._attached(call), self._driver
         session.begin_read(driver.now(), control=control)
         try:
             if not session.has_message():
@@ -499,7 +500,7 @@ class AsyncView(BaseView):
             try:
                 message = await self.recv()
             except ConnectionClosed:
-                if self._attached().ends_cleanly():
+                if self._attached("recv()").ends_cleanly():
                     return
                 raise
             yield message
@@ -520,7 +521,7 @@ class AsyncView(BaseView):
         ``TypeError`` for what cannot be sent. A cancelled ``send`` has sent its message or not,
         never a part of it.
         """
-        session, driver = self._attached(), self._driver
+        session, driver = self._attached("send()"), self._driver
         while not session.can_begin():
             await driver.settle(session.can_begin)
         session.send(data, OpCode(opcode), compress=compress)
@@ -555,7 +556,7 @@ class AsyncView(BaseView):
         messages wait meanwhile; pings and pongs do not. If the iterator raises or the call is
         cancelled in the middle, the message cannot be finished: the connection ends with 1011.
         """
-        session, driver = self._attached(), self._driver
+        session, driver = self._attached("send_stream()"), self._driver
         kind: OpCode | None = None
         try:
             async for part in _each(parts):
@@ -583,19 +584,19 @@ class AsyncView(BaseView):
         Between the first and the last frame of a message other senders wait. The extensions are
         applied; the frame itself is not changed.
         """
-        session, driver = self._attached(), self._driver
+        session, driver = self._attached("send_frame()"), self._driver
         session.send_frame(frame, driver.now())
         await driver.settle(session.is_writable)
         session.check_sent()
 
     async def send_ping(self, data: Buffer = b"") -> None:
         """Send a ping of at most 125 bytes and do not wait for its pong."""
-        self._attached().connection.ping(data, self._driver.now())
+        self._attached("send_ping()").connection.ping(data, self._driver.now())
         self._driver.publish()
 
     async def send_pong(self, data: Buffer = b"") -> None:
         """Send a pong that nobody asked for."""
-        self._attached().connection.pong(data)
+        self._attached("send_pong()").connection.pong(data)
         self._driver.publish()
 
     async def ping(self) -> float:
@@ -603,7 +604,7 @@ class AsyncView(BaseView):
 
         Raises what ended the connection if it ended first.
         """
-        session, driver = self._attached(), self._driver
+        session, driver = self._attached("ping()"), self._driver
         key = session.ping(None, driver.now())
         try:
             await driver.settle(lambda: session.pong_arrived(key))
@@ -617,11 +618,12 @@ class AsyncView(BaseView):
         The message is queued when the loop comes to it; if the connection is closed by then it is
         dropped, and logged at debug level. Nobody waits for a slow peer here: mind the rate.
         """
-        session, driver = self._attached(), self._driver
-        value = data if isinstance(data, (str, bytes)) else bytes(data)
+        session, driver = self._attached("post()"), self._driver
+        kind = OpCode(opcode)
+        value = data if isinstance(data, (str, bytes)) else bytes(memoryview(data))
 
         def action() -> None:
-            session.post(value, OpCode(opcode))
+            session.post(value, kind)
             driver.publish()
 
         driver.post(action)
@@ -641,9 +643,10 @@ class AsyncView(BaseView):
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """``send_close``, then wait for the peer, at most ``CLOSE_TIMEOUT`` seconds."""
         await self.send_close(code, reason)
-        session, driver = self._session, self._driver
+        session = self._session
         if session is None or session.is_closed():
             return
+        driver = self._driver
         session.wait_for_close(True, driver.now())
         try:
             await driver.settle(session.is_closed)
@@ -666,6 +669,15 @@ class AsyncView(BaseView):
             await self.close()
         else:
             session.abort(self._driver.now())
+            self._driver.publish()
+
+    async def abort(self) -> None:
+        """Give the connection up at once: no closing handshake, what is queued is dropped.
+
+        ``on_close`` is called with ``None``. For a peer that is not worth ``CLOSE_TIMEOUT`` seconds.
+        """
+        if self._session is not None:
+            self._session.abort(self._driver.now())
             self._driver.publish()
 
     def strictly_async(self) -> bool:
