@@ -67,10 +67,6 @@ class Timers:
         """Whether ``timer`` waits to fire."""
         return self._at[timer] != math.inf
 
-    def at(self, timer: Timer) -> float:
-        """When ``timer`` fires; ``math.inf`` if it is not set."""
-        return self._at[timer]
-
     def pop(self) -> Timer:
         """The timer that fires first, cleared. One must be set."""
         timer = Timer(self._at.index(self.next))

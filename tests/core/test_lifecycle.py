@@ -371,6 +371,14 @@ class Open:
             kinds += [type(event).__name__ for event in events]
         return kinds
 
+    def endings(self) -> tuple[bool, bool]:
+        """Whether an ending waits, and whether it is the peer's Close."""
+        return self.connection.ending, self.connection.ending_is_close
+
+    def owes(self) -> bool:
+        """Whether there is output."""
+        return self.connection.has_output
+
     def sent(self) -> list[tuple[int, bytes]]:
         return parse(b"".join(self.connection.data_to_send()), masked=self.role is Role.CLIENT)
 
@@ -436,19 +444,16 @@ def test_holding_leaves_an_ending_alone() -> None:
     while events := connection.events(hold=True):
         seen += events
     assert len(seen) == 20
-    assert connection.ending
-    assert connection.ending_is_close
+    assert subject.endings() == (True, True)
     assert connection.phase is Phase.OPEN
     assert subject.events() == ["Close"]
-    assert not connection.ending
-    assert not connection.ending_is_close
+    assert subject.endings() == (False, False)
 
 
 def test_a_violation_is_no_close() -> None:
     subject = Open()
     subject.connection.receive_data(b"\xff" * 4, 1.0)
-    assert subject.connection.ending
-    assert not subject.connection.ending_is_close
+    assert subject.endings() == (True, False)
     error = subject.connection.error
     assert isinstance(error, ProtocolError)
     subject.events()
@@ -484,6 +489,20 @@ def test_a_failure_after_the_close_is_kept_if_it_is_the_first(phase: Phase) -> N
     assert subject.sent() == [(0x88, close_body(4000))]
 
 
+def test_of_two_failures_that_wait_the_second_is_told() -> None:
+    """By a Session the second never comes; a bare driver says by it why it ends it now."""
+    subject = Open()
+    connection = subject.connection
+    errors = [HookError("first"), HookError("second")]
+    for error in errors:
+        connection.fail(error, 1.0)
+    assert subject.events() == []
+    assert connection.error is errors[1]
+    connection.lost(OSError("gone"), 1.0)
+    assert connection.closed is not None
+    assert connection.closed.error is errors[1]
+
+
 @pytest.mark.parametrize("closes", [0, 1, 2])
 def test_a_reset_after_both_closes_is_no_error(closes: int) -> None:
     subject = Open()
@@ -510,6 +529,22 @@ def test_a_latched_close_counts_when_the_stream_is_lost() -> None:
     assert subject.connection.closed.code == 4003
 
 
+@pytest.mark.parametrize("end", ["close", "violation"])
+def test_an_abort_tells_what_was_read_and_not_applied(end: str) -> None:
+    subject = Open()
+    connection = subject.connection
+    connection.receive_data(subject.frames(CLOSE) if end == "close" else b"\xff" * 4, 1.0)
+    if end == "close":
+        assert connection.close_received == Close(4003)
+    connection.abort(1.0)
+    closed = connection.closed
+    assert closed is not None
+    assert closed.clean is False
+    assert closed.code == (4003 if end == "close" else 1006)
+    assert isinstance(closed.error, ProtocolError) is (end == "violation")
+    assert subject.events() == ["Closed"]
+
+
 def test_bytes_after_the_end_of_the_stream_are_the_callers_mistake() -> None:
     subject = Open()
     subject.connection.receive_eof(1.0)
@@ -530,13 +565,13 @@ def test_v46_pings_of_a_peer_that_reads_nothing_leave_one_pong(role: Role) -> No
     for number in range(4000):
         connection.receive_data(subject.frames((0x89, b"%125d" % number)), 1.0)
         connection.events()
-    assert not connection.has_output
+    assert not subject.owes()
     assert connection.bytes_to_send == 0
     assert subject.sent() == []
     connection.write_blocked(1000, 2.0)
-    assert connection.has_output
+    assert subject.owes()
     assert subject.sent() == [(0x8A, b"%125d" % 3999)]
-    assert not connection.has_output
+    assert not subject.owes()
 
 
 @pytest.mark.parametrize("role", Role)
@@ -566,7 +601,7 @@ def test_v52_no_owed_pong_comes_after_the_end_of_our_direction() -> None:
     connection.receive_data(subject.frames((0x89, b"p"), CLOSE), 1.0)
     assert connection.transport is Transport.SHUT_WRITE
     connection.write_blocked(0, 1.0)
-    assert not connection.has_output
+    assert not subject.owes()
     assert subject.sent() == []
 
 

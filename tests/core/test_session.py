@@ -674,16 +674,27 @@ def test_run_starts_at_once_in_a_client() -> None:
 
 @pytest.mark.parametrize("routed", [False, True])
 def test_run_starts_once_in_a_server_when_the_request_is_there(routed: bool) -> None:
-    hooks = Stage("run", "on_request").hooks
     more: dict[str, Any] = {"run": print}
     if routed:
-        more = {"route": lambda event: Target(hooks, Config())}
+        more = {"route": lambda event: Target(Hooks(run=print), Config())}
     stage = Stage(opened=False, **more)
     assert stage.nothing_starts()
     stage.feed(REQUEST)
     stage.start(CallKind.RUN)
     assert stage.nothing_starts()
     assert stage.connection.phase is Phase.DECIDING
+
+
+def test_run_starts_when_on_request_let_the_request_through() -> None:
+    choice = Accept(headers=[("X-Chosen", "1")])
+    stage = server("run", on_request=lambda event: choice)
+    call = stage.start(CallKind.REQUEST)
+    assert stage.nothing_starts()
+    stage.end(call, choice)
+    stage.start(CallKind.RUN)
+    assert stage.output() == b""
+    stage.session.accept(None, stage.now)
+    assert "X-Chosen: 1" in head(stage.output())[1]
 
 
 def test_run_runs_beside_the_hooks() -> None:
@@ -940,7 +951,8 @@ def test_a_reader_in_a_hook_learns_at_once_that_the_peer_closed() -> None:
     stage.feed(stage.close(4000))
     with pytest.raises(ConnectionClosed) as caught:
         take(stage)
-    assert caught.value.closed is None
+    assert caught.value.code == 4000
+    assert "closing" in str(caught.value)
     stage.fail(opening, caught.value)
     assert closing(stage.sent()) == 4000
 

@@ -359,6 +359,18 @@ def test_f4_a_later_pong_answers_the_pings_before_it() -> None:
     assert alone.events[-1] == Pong(keys[0], None)
 
 
+def test_a_pong_leaves_later_pings_awaited() -> None:
+    alone = Alone()
+    alone.until(20)
+    alone.connection.ping(b"later", alone.now)
+    alone.until(25)
+    alone.hear(alone.frame(0x8A, alone.said[0][2]))
+    assert alone.connection.awaits_pong(b"later")
+    alone.until(30)  # the timeout is judged: that pong was life
+    assert alone.pings() == [20, 25]  # the second is seen when somebody looks
+    assert alone.deadline == 40
+
+
 def test_the_same_ping_twice_is_answered_by_its_latest() -> None:
     alone = Alone(config=OFF)
     alone.connection.ping(b"same", alone.now)
