@@ -97,7 +97,14 @@ def _await_listener(process: "subprocess.Popen[str]", port: int) -> None:
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise AssertionError(f"it ended at once:\n{process.communicate()[0]}")
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 5) as probe,
+        ):
+            # Wait for its end too: a server that is told to stop amid an accept leaves a socket.
+            probe.shutdown(socket.SHUT_WR)
+            while probe.recv(4096):
+                pass
             return
         time.sleep(0.02)
     raise AssertionError("it does not listen")

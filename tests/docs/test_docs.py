@@ -142,3 +142,14 @@ def test_shown_examples_are_the_files(page: str, example: str) -> None:
 
 def test_the_selectors_example_stays_short() -> None:
     assert len((EXAMPLES / "selectors_server.py").read_text().splitlines()) < 60
+
+
+def test_tests_that_pages_name_exist() -> None:
+    known = {file.stem for file in (ROOT / "tests").rglob("test_*.py")}
+    for file in (ROOT / "tests").rglob("test_*.py"):
+        known.update(re.findall(r"def (test_\w+)", file.read_text(encoding="utf-8")))
+    for page in pages():
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        for name, more in re.findall(r"`(?:[\w/]*/)?(test_\w+)(\.\.\.)?(?:\.py)?`", text):
+            found = any(item.startswith(name) for item in known) if more else name in known
+            assert found, f"{name_of(page)}: {name}"
