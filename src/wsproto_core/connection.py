@@ -72,6 +72,8 @@ _COST: Final = 64  # what an event costs beside its payload
 
 _NO_LIMIT: Final = 1 << 63
 
+_BEATS: Final = 8  # heartbeats whose pong we wait for: some peers talk, and never answer a ping
+
 _LATE: Final = 1.0
 """Seconds: a liveness deadline that is looked at so late means that we slept, not the peer."""
 
@@ -215,6 +217,7 @@ class Connection:
         self._slept_until = -math.inf  # when deadlines looked at late were put off; -inf: not yet
         self._reading = True
         self._pings: dict[bytes, float] = {}  # ours, unanswered: payload -> when it was sent
+        self._beats: tuple[bytes, ...] = ()  # the payloads of the latest heartbeats
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
         self._frame_began = math.inf
         self._eof = False
@@ -229,7 +232,7 @@ class Connection:
         self._codecs: tuple[tuple[Codec, int], ...] = ()
         self._stirred = False  # a message of ours went through them since the last heartbeat
         self._request: Request | HttpRequest | None = None
-        self._early = b""  # what came behind the request
+        self._early = bytearray()  # what came behind the request
         self._decoder: FrameDecoder | None = None
         self._messages: MessageReader | None = None
         self._request_reader = None
@@ -281,6 +284,11 @@ class Connection:
         self._now = now
         if self.phase is Phase.CLOSED:
             return
+        if self._has_unread:
+            # Nobody looks again before the end. No more is made of it than one message may be.
+            most = self.config.max_message_size
+            self._room = _NO_LIMIT if most is None else max(most, self._room)
+            self._read_frames()
         if self._both_closed:
             # After both Close frames a reset takes nothing away from anybody.
             error = None
@@ -383,8 +391,8 @@ class Connection:
         self._write(handshake.interim_response(request))
         self._write(write_response(response))
         self._open(Input.ACCEPT, agreement, codecs, response, now)
-        early, self._early = self._early, b""
-        self._feed(early)
+        early, self._early = self._early, bytearray()
+        self._feed(bytes(early))
 
     def reject(self, response: Response, now: float) -> None:
         """Server, once: answer with ``response`` and end the connection.
@@ -685,7 +693,7 @@ class Connection:
         # Nothing is read any more: let go of what a peer may have made large.
         self._decoder = self._messages = None
         self._request_reader = self._response_reader = None
-        self._early = b""
+        self._early.clear()
         self._codecs = ()
 
     def _as_closed(self) -> Closed:
@@ -807,7 +815,7 @@ class Connection:
         self._error = HandshakeError(
             f"the request was answered with status {response.status}", response
         )
-        self._early = b""
+        self._early.clear()
         self._write(write_response(response))
         self._step(Input.REJECT, now)
 
@@ -929,6 +937,8 @@ class Connection:
                         raise error(why, close_code=code, rule=rule)
                     break
         except ProtocolError as error:
+            # Whoever keeps the error must not keep our buffers, by the frames that it came through.
+            error.__traceback__ = error.__context__ = None
             self._latch(Input.FAULT, error)
             return
         finally:
@@ -996,12 +1006,16 @@ class Connection:
         whole = self._send_checked + data
         try:
             _, used = utf_8_decode(whole, "strict", final)
+            rest = whole[used:]
+            if len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
+                # CPython waits for the third byte of what can only be a surrogate.
+                raise UnicodeDecodeError("utf-8", whole, used, used + 1, "")
         except UnicodeDecodeError as error:
             raise LocalProtocolError(
                 f"expected text in UTF-8, got the byte {whole[error.start]:02x} at position "
                 f"{error.start} (RFC 6455 5.6)"
             ) from None
-        return whole[used:]
+        return rest
 
     def _queue_ping(self, payload: bytes, now: float) -> None:
         self._pings.pop(payload, None)
@@ -1068,7 +1082,11 @@ class Connection:
         self._last_ping = now
         if self._codecs:
             self._rest_codecs()
-        self._queue_ping(self._random(8), now)
+        payload = self._random(8)
+        if len(self._beats) == _BEATS:
+            self._pings.pop(self._beats[0], None)
+        self._beats = (*self._beats[1 - _BEATS :], payload)
+        self._queue_ping(payload, now)
         self._timers.start(Timer.PING, now + self._interval())
         timeout = self.config.pong_timeout
         if timeout is not None and not self._timers.is_set(Timer.PONG):
