@@ -7,6 +7,7 @@ git), and save every input that fails there. The random engine has a little feed
 """
 
 import hashlib
+import importlib
 import random
 import sys
 import time
@@ -217,7 +218,7 @@ def run_atheris(name: str, *, runs: int | None = None, seconds: float | None = N
     libFuzzer ends the process itself, so each target needs its own.
     """
     try:
-        import atheris
+        atheris: Any = importlib.import_module("atheris")
     except ImportError:
         print(
             "The engine atheris needs the package of that name: pip install atheris "

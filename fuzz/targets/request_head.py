@@ -67,7 +67,8 @@ SEEDS: Final = tuple(
 )
 TOKENS: Final = (
     b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"\t", b": ", b",", b";", b"=", b'"', b"\x00",
-    b"\x80", b"Host: a\r\n", b"Origin: null\r\n", b"Origin: https://x\r\n", b"Upgrade: websocket\r\n",
+    b"\x80", b"Host: a\r\n", b"Origin: null\r\n", b"Origin: https://x\r\n",
+    b"Upgrade: websocket\r\n",
     b"Upgrade: h2c, websocket\r\n", b"Connection: upgrade\r\n", b"Connection: close\r\n",
     b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n", b"Sec-WebSocket-Version: 13\r\n",
     b"Sec-WebSocket-Version: 0\r\n", b"Sec-WebSocket-Protocol: chat\r\n", b"Content-Length: 1\r\n",
@@ -113,7 +114,7 @@ def check(data: bytes) -> Hashable:
 def _answer(trail: Trail, config: Config) -> str:
     connection = trail.connection
     if connection.phase is not Phase.DECIDING:
-        return connection.phase.value
+        return connection.phase.name
     if isinstance(connection.request, HttpRequest):
         connection.reject(connection.request.refusal, 0.0)
         trail.look()

@@ -67,7 +67,8 @@ SEEDS: Final = tuple(
 )
 TOKENS: Final = (
     b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"\t", b": ", b",", b";", b"=", b'"', b"\x00",
-    b"\xff", b"HTTP/1.1 ", b"HTTP/1.0 ", b"HTTP/2 ", b"100", b"101", b"199", b"200", b"204", b"304", b"426",
+    b"\xff", b"HTTP/1.1 ", b"HTTP/1.0 ", b"HTTP/2 ", b"100", b"101", b"199", b"200", b"204",
+    b"304", b"426",
     b"500", b"999", b"Upgrade: websocket\r\n", b"Connection: close, upgrade\r\n",
     b"Sec-WebSocket-Accept: x\r\n", b"Sec-WebSocket-Protocol: superchat\r\n", _ACCEPT,
     b"Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n",
