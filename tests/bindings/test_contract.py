@@ -1648,10 +1648,13 @@ def test_io_7_1_7_log_the_cause(link: Link, caplog: pytest.LogCaptureFixture) ->
     peer.send(0x83)
     peer.closed()
     peer.sock.close()
-    eventually(lambda: link.view.state is State.CLOSED)
-    lines = [item.getMessage() for item in caplog.records if item.name == "wsproto_core"]
-    assert len(lines) == 1
-    assert "opcode" in lines[0]
+
+    def lines() -> list[str]:
+        return [item.getMessage() for item in caplog.records if item.name == "wsproto_core"]
+
+    eventually(lambda: link.view.state is State.CLOSED and bool(lines()))
+    assert len(lines()) == 1
+    assert "opcode" in lines()[0]
 
 
 # ---------------------------------------------------------------------------------- a client's context
