@@ -469,7 +469,11 @@ class Session:
 
     def check_sent(self) -> None:
         """After waiting for ``is_writable``: raise if what was queued was dropped instead."""
-        if self.connection.transport is Transport.ABORT or not self.connection.below_mark:
+        connection = self.connection
+        # Open and over the mark is no end: another sender was faster to come back.
+        if connection.transport is Transport.ABORT or (
+            connection.phase is Phase.CLOSED and not connection.below_mark
+        ):
             raise self._ended()
 
     def ping(self, payload: Buffer | None, now: float) -> bytes:

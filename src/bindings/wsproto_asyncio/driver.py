@@ -128,6 +128,9 @@ class Driver(asyncio.Protocol):
             return
         self._write()  # it may have waited for no more than this
         if predicate():
+            # Who sends in a loop must not keep the loop from the rest, nor from the news that the
+            # peer is gone.
+            await asyncio.sleep(0)
             return
         waiter = self.loop.create_future()
         entry = (predicate, waiter)
