@@ -5,13 +5,15 @@ Read-only, made from the core's event or from what a client asked for. Tests:
 """
 
 from functools import cached_property
-from http.cookies import CookieError, SimpleCookie
+from http.cookies import SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, unquote
 
 from wsproto_core import Headers, HttpRequest, Request
 
 __all__ = ["UpgradeRequest"]
+
+_QUOTING: SimpleCookie = SimpleCookie()  # knows how a quoted value is read
 
 
 class UpgradeRequest:
@@ -96,14 +98,17 @@ class UpgradeRequest:
 
     @cached_property
     def cookies(self) -> dict[str, str]:
-        """The cookies by name; empty if the Cookie field cannot be read."""
-        jar: SimpleCookie = SimpleCookie()
-        try:
-            for line in self.headers.get_all("cookie"):
-                jar.load(line)
-        except CookieError:
-            return {}
-        return {name: morsel.value for name, morsel in jar.items()}
+        """The cookies by name. Of two with one name the first counts: its path is the longer one
+        (RFC 6265 section 5.4). What is no ``name=value`` is passed over."""
+        # Not SimpleCookie.load(): one odd cookie makes it lose them all, and it takes names such as
+        # "path" for attributes, which a request has not.
+        cookies: dict[str, str] = {}
+        for line in self.headers.get_all("cookie"):
+            for pair in line.split(";"):
+                name, equals, value = pair.partition("=")
+                if equals and name.strip():
+                    cookies.setdefault(name.strip(), _QUOTING.value_decode(value.strip())[0])
+        return cookies
 
     def __repr__(self) -> str:
         return f"<UpgradeRequest {self.method} {self.target}>"
