@@ -19,6 +19,7 @@ __all__ = ["Route", "Router", "path"]
 ViewT = TypeVar("ViewT", bound=BaseView)
 
 _PLACEHOLDER = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
+_PATH_CHARACTERS = "/:@!$&'()*+,;=~"  # as they are in a path (RFC 3986 section 3.3)
 
 
 class Route(Generic[ViewT]):
@@ -38,40 +39,54 @@ class Route(Generic[ViewT]):
                 raise ValueError(f"expected placeholders like <room>, got {pattern!r}")
         if len(set(names)) != len(names):
             raise ValueError(f"expected each placeholder once, got {pattern!r}")
+        if taken := {"self", "upgrade_request"}.intersection(names):
+            raise ValueError(f"expected other names, __init__ uses {sorted(taken)}: {pattern!r}")
         self._names = names
-        # Matched against the path as sent, so that an encoded slash stays inside its segment.
-        self._regex = re.compile(
-            "".join(
-                f"(?P<{part}>[^/]+)" if index % 2 else re.escape(part)
-                for index, part in enumerate(parts)
-            )
-        )
+        self._segments = [_segment_regex(segment) for segment in pattern.split("/")]
 
     def match(self, path: str) -> dict[str, str] | None:
         """The placeholders' values for a path as sent, percent-decoded; ``None``: no match."""
-        found = self._regex.fullmatch(path)
-        if found is None:
+        # Cut first, decoded then, so that an encoded slash stays inside its segment.
+        segments = path.split("/")
+        if len(segments) != len(self._segments):
             return None
-        return {name: unquote(value) for name, value in found.groupdict().items()}
+        values: dict[str, str] = {}
+        for regex, segment in zip(self._segments, segments, strict=True):
+            found = regex.fullmatch(unquote(segment))
+            if found is None:
+                return None
+            values.update(found.groupdict())
+        return values
 
     def url(self, **kwargs: object) -> str:
-        """The path with each placeholder filled in and percent-encoded."""
+        """The path with each placeholder filled in, percent-encoded."""
         if set(kwargs) != set(self._names):
             raise ValueError(f"expected the names {self._names}, got {sorted(kwargs)}")
-        return _PLACEHOLDER.sub(
-            lambda found: quote(str(kwargs[found.group(1)]), safe=""), self.pattern
-        )
+        if empty := [name for name in self._names if not str(kwargs[name])]:
+            raise ValueError(f"expected values that are not empty, got nothing for {empty}")
+        parts = _PLACEHOLDER.split(self.pattern)
+        parts[0::2] = [quote(text, safe=_PATH_CHARACTERS) for text in parts[0::2]]
+        parts[1::2] = [quote(str(kwargs[name]), safe="") for name in parts[1::2]]
+        return "".join(parts)
 
     def __repr__(self) -> str:
         return f"<Route {self.pattern} {self.view.__name__}>"
 
 
+def _segment_regex(segment: str) -> re.Pattern[str]:
+    parts = _PLACEHOLDER.split(segment)
+    parts[0::2] = [re.escape(text) for text in parts[0::2]]
+    parts[1::2] = [f"(?P<{name}>.+)" for name in parts[1::2]]
+    return re.compile("".join(parts), re.DOTALL)
+
+
 def path(pattern: str, view: type[ViewT], *, name: str | None = None) -> Route[ViewT]:
     """Serve ``pattern`` with ``view``.
 
-    ``<room>`` in the pattern matches one segment and fills ``view.kwargs["room"]``,
-    percent-decoded. Raises ``ValueError`` for a pattern that cannot be read and
-    ``NotImplementedError`` for a view that takes no messages.
+    ``<room>`` in the pattern matches one segment, or a part of one, and fills
+    ``view.kwargs["room"]``. Pattern and values are plain text: paths as sent are percent-decoded.
+    Raises ``ValueError`` for a pattern that cannot be read and ``NotImplementedError`` for a view
+    that takes no messages.
     """
     return Route(pattern, view, name)
 
@@ -89,11 +104,12 @@ class Router(Generic[ViewT]):
         elif isinstance(views, Route):
             self.routes = (views,)
         else:
-            self.routes = tuple(views)
+            try:
+                self.routes = tuple(views)
+            except TypeError:
+                self.routes = ()
             if not self.routes or not all(isinstance(item, Route) for item in self.routes):
-                raise TypeError(
-                    f"expected a view class or routes made by path(...), got {list(self.routes)!r}"
-                )
+                raise TypeError(f"expected a view class or routes made by path(...), got {views!r}")
 
     @property
     def views(self) -> tuple[type[ViewT], ...]:
