@@ -369,3 +369,55 @@ def test_framing_names_the_build_in_use() -> None:
     expected = "wsproto_core._framing_c" if framing.COMPILED else "wsproto_core._framing_py"
     assert framing.FrameDecoder.__module__ == expected
     assert framing.encode_frame.__module__ == expected
+
+
+# ----------------------------------------------------------------------------- the whole table
+
+
+def verdict(byte: int, rsv: int, in_message: bool) -> tuple[str, str] | None:
+    """What is wrong with a first byte, as (words, rule), written from RFC 6455 5.2, 5.4 and 5.5."""
+    final, opcode = byte >= 128, byte % 16
+    reserved = [name for name, bit in (("RSV1", 64), ("RSV2", 32), ("RSV3", 16)) if byte & bit]
+    foreign = [name for name in reserved if not rsv & {"RSV1": 64, "RSV2": 32, "RSV3": 16}[name]]
+    if opcode not in {0, 1, 2, 8, 9, 10}:
+        return f"got {opcode}", "RFC 6455 5.2"
+    if opcode >= 8:
+        if reserved:
+            return "control frame must not set a reserved bit", "RFC 6455 5.2"
+        return None if final else ("must not be fragmented", "RFC 6455 5.5")
+    if foreign:
+        return f": {', '.join(foreign)}", "RFC 6455 5.2"
+    if in_message and opcode:
+        return "got a new message", "RFC 6455 5.4"
+    if not in_message and not opcode:
+        return "nothing to continue", "RFC 6455 5.4"
+    if in_message and reserved:
+        return "only the first frame", "RFC 7692 6.1"
+    return None
+
+
+@pytest.mark.parametrize("rsv", [0, 0x10, 0x20, 0x40, 0x50, 0x70])
+@pytest.mark.parametrize("in_message", [False, True])
+def test_every_first_byte(build: ModuleType, rsv: int, in_message: bool) -> None:
+    for byte in range(256):
+        peer = Peer(build, False, rsv=rsv)
+        if in_message:
+            peer.read(b"\x02\x00")
+        wrong = verdict(byte, rsv, in_message)
+        alone = peer.read(bytes([byte]))
+        fault = peer.decoder.fault
+        if wrong is None:
+            assert alone == []
+            assert fault is None, byte
+            got = peer.read(b"\x01x")
+            opcode = byte % 16 or 2
+            # A control frame is whole, and so is a message that begins and ends in this one.
+            begins = FIRST if byte % 16 or in_message else 0
+            ends = LAST if byte >= 128 else 0
+            assert got == [(opcode, b"x", byte & 0x70 | begins | ends)]
+            assert peer.decoder.fault is None
+            continue
+        words, rule = wrong
+        assert fault[0] == 1002
+        assert fault[1].endswith(words) or words in fault[1].split(":")[0], byte
+        assert fault[2] == rule, byte
