@@ -94,7 +94,8 @@ class Hooks:
 
     run: Hook | None = None
     """``()``: a view that lives by its own code instead of by hooks. It is started when the request
-    was let through (client: at once), beside the hooks, and answers the request itself."""
+    was let through (client, or with the handshake done already: at once), beside the hooks, and
+    answers the request itself."""
 
     @property
     def takes_messages(self) -> bool:
@@ -221,7 +222,9 @@ class Session:
         self._quiet = False
         self._posted: deque[tuple[str | bytes, OpCode]] = deque()  # wait for can_begin
         self._choice = Accept()
-        if self.hooks.run is not None and connection.role is Role.CLIENT:
+        # A server's waits for the request; but where somebody else did the handshake none comes.
+        at_once = connection.role is Role.CLIENT or connection.agreement is not None
+        if self.hooks.run is not None and at_once:
             self._queue.append(_Start())
 
     # ------------------------------------------------------------------ the driver reports

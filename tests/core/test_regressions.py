@@ -3,7 +3,7 @@
 import pytest
 
 from tests.core.wire import Rig
-from wsproto_core import Role
+from wsproto_core import Agreement, CallKind, Config, Connection, Hooks, Role, Session
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,15 @@ def test_the_text_about_bad_utf8_does_not_depend_on_the_cut(payload: str, shown:
         error = rig.assert_fails(1007)
         assert f"got the bytes {shown}" in str(error)
     assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("role", Role)
+def test_run_is_started_where_somebody_else_did_the_handshake(role: Role) -> None:
+    # Found by run_view: a server's view that lives by its own code was never started on a
+    # connection made after_handshake, for it waited for a request that had been answered elsewhere.
+    connection = Connection.after_handshake(role, Config(), Agreement(), now=0.0)
+    session = Session(connection, Hooks(run=lambda: None))
+    session.tick(0.0)
+    call = session.next_call()
+    assert call is not None
+    assert call.kind is CallKind.RUN
