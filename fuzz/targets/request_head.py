@@ -233,4 +233,5 @@ _STRICTER: Final = (
     "xtension",  # (H10)
     "Host line",  # (H11)
     "Origin",  # (H12)
+    "Expect",  # (H14)
 )
