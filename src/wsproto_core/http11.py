@@ -312,18 +312,32 @@ class ResponseReader:
     """Client: reads the response to the opening handshake, with the body if it is a refusal.
 
     Make one for each connection. After a response or a ``HandshakeError`` it must not be fed again.
+    With ``tunnel`` it reads a proxy's response to a CONNECT, which any 2xx accepts.
     """
 
-    __slots__ = ("_body", "_budget", "_config", "_interim", "_lines", "_parser", "_refusal", "tail")
+    __slots__ = (
+        "_body",
+        "_budget",
+        "_config",
+        "_interim",
+        "_lines",
+        "_parser",
+        "_refusal",
+        "_tunnel",
+        "_who",
+        "tail",
+    )
 
     tail: bytes
-    """What came after a 101: the server's first frames. Empty until then."""
+    """What came after a 101 (or the 2xx of a tunnel): the server's first bytes."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, tunnel: bool = False) -> None:
         self._config = config
         self._lines = _Lines(config)
         self._interim = 0
-        self._parser = _new_client_parser(config)
+        self._tunnel = tunnel
+        self._who = "proxy" if tunnel else "server"
+        self._parser = _new_client_parser(config, _ASKED_TUNNEL if tunnel else _ASKED)
         self._refusal: h11.Response | None = None
         self._body = bytearray()
         # Bytes of body and chunk framing that are looked at: bounded whatever the chunks' sizes.
@@ -344,7 +358,7 @@ class ResponseReader:
         try:
             return self._read_heads_untrusted()
         except Refusal as fault:
-            raise HandshakeError(f"the server's response is not valid: {fault.why}") from None
+            raise HandshakeError(f"the {self._who}'s response is not valid: {fault.why}") from None
 
     def eof(self) -> Response | None:
         """Take the end of stream: it ends a body. Returns ``None`` if no response is complete."""
@@ -371,7 +385,9 @@ class ResponseReader:
                 head = self._parse_head_untrusted()
                 if head is None:
                     continue
-                if isinstance(head, h11.InformationalResponse):
+                if isinstance(head, h11.InformationalResponse) or (
+                    self._tunnel and head.status_code < 300
+                ):
                     self.tail = lines.take_tail()
                     return _decode_response(head, b"")
                 self._refusal = head
@@ -485,11 +501,11 @@ def _not_http(begin: bytes) -> str:
     return f"expected a line that starts with 'HTTP/', got {shown_untrusted(begin[: right + 1])}"
 
 
-def _new_client_parser(config: Config) -> h11.Connection:
-    """Return an h11 connection that has asked for an upgrade and waits for the response."""
+def _new_client_parser(config: Config, asked: h11.Request) -> h11.Connection:
+    """Return an h11 connection that has sent ``asked`` and waits for the response."""
     size = config.max_head_size + config.max_body_size  # the scanner and the budget are the limits
     parser = h11.Connection(h11.CLIENT, max_incomplete_event_size=size + 1)
-    parser.send(_ASKED)
+    parser.send(asked)
     parser.send(_ASKED_ALL)
     return parser
 
@@ -499,6 +515,7 @@ _ASKED: Final = h11.Request(
     target="/",
     headers=[("Host", "h"), ("Connection", "Upgrade"), ("Upgrade", "websocket")],
 )
+_ASKED_TUNNEL: Final = h11.Request(method="CONNECT", target="h:1", headers=[("Host", "h:1")])
 _ASKED_ALL: Final = h11.EndOfMessage()
 
 

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 
 from .errors import LocalProtocolError
 
-__all__ = ["InvalidUri", "Uri", "parse_uri", "split_host_untrusted"]
+__all__ = ["InvalidUri", "Uri", "parse_uri", "shown_uri", "split_authority", "split_host_untrusted"]
 
 DEFAULT_PORTS: Final = {"ws": 80, "wss": 443, "http": 80, "https": 443}
 """The port that each scheme means when it names none (RFC 6455 section 3, RFC 9110 section 4.2)."""
@@ -71,28 +71,15 @@ def parse_uri(text: str, *, allow_http: bool = False) -> Uri:
     scheme = scheme.lower()
     allowed = ("ws", "wss", "http", "https") if allow_http else ("ws", "wss")
     if not separator or scheme not in allowed:
-        raise InvalidUri(f"expected a URI that starts with ws:// or wss://, got {_shown(text)}")
+        raise InvalidUri(f"expected a URI that starts with ws:// or wss://, got {shown_uri(text)}")
     if "#" in rest:
         raise InvalidUri(
             f"expected a URI without a fragment (RFC 6455 section 3; write %23 for a plain #), "
-            f"got {_shown(text)}"
+            f"got {shown_uri(text)}"
         )
     end = _AUTHORITY_END.search(rest)
     cut = end.start() if end is not None else len(rest)
-    authority = rest[:cut]
-    user, password, hostport = _split_user(authority)
-    try:
-        host, port = split_host_untrusted(_to_ascii(hostport))
-    except ValueError as error:
-        raise InvalidUri(f"{error} in the URI {_shown(text)}") from None
-    if port == 0:
-        raise InvalidUri(f"expected a port from 1 to 65535, got 0 in {_shown(text)}")
-    if host.startswith("["):
-        host = host[1:-1]
-        try:
-            IPv6Address(host)
-        except ValueError:
-            raise InvalidUri(f"expected an IPv6 address in brackets, got {host[:60]!a}") from None
+    user, password, host, port = split_authority(rest[:cut], text)
     path, _, query = rest[cut:].partition("?")
     target = f"{path or '/'}?{query}" if query else path or "/"
     try:
@@ -101,12 +88,34 @@ def parse_uri(text: str, *, allow_http: bool = False) -> Uri:
         raise InvalidUri(f"expected Unicode text without surrogates, got {target[:60]!a}") from None
     return Uri(
         secure=scheme in ("wss", "https"),
-        host=host.lower(),
+        host=host,
         port=DEFAULT_PORTS[scheme] if port is None else port,
         target=target,
         user=user,
         password=password,
     )
+
+
+def split_authority(authority: str, text: str) -> tuple[str | None, str | None, str, int | None]:
+    """Take ``user:password@host:port`` of the address ``text`` apart.
+
+    The host is in lower case and without brackets, the port ``None`` if it is absent. Raises
+    ``InvalidUri``.
+    """
+    user, password, hostport = _split_user(authority)
+    try:
+        host, port = split_host_untrusted(_to_ascii(hostport))
+    except ValueError as error:
+        raise InvalidUri(f"{error} in the URI {shown_uri(text)}") from None
+    if port == 0:
+        raise InvalidUri(f"expected a port from 1 to 65535, got 0 in {shown_uri(text)}")
+    if host.startswith("["):
+        host = host[1:-1]
+        try:
+            IPv6Address(host)
+        except ValueError:
+            raise InvalidUri(f"expected an IPv6 address in brackets, got {host[:60]!a}") from None
+    return user, password, host.lower(), port
 
 
 def split_host_untrusted(text: str) -> tuple[str, int | None]:
@@ -166,7 +175,7 @@ def _to_ascii(hostport: str) -> str:
         ) from None
 
 
-def _shown(text: str) -> str:
+def shown_uri(text: str) -> str:
     """The address as it may stand in an error: bounded, escaped, and no password in it."""
     _, user_information, rest = text.rpartition("@")
     return ascii(f"...@{rest[:60]}" if user_information else text[:60])

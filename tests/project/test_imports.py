@@ -36,6 +36,8 @@ LAYERS = (
     "messages",
     "uri",
     "http11",
+    "proxy",
+    "backoff",
     "extensions.base",
     "extensions._zlib",
     "extensions._zlib",
@@ -80,7 +82,7 @@ PERFORMERS = frozenset(
 THIRD_PARTY = {
     "wsproto_core": {"h11"},
     "wsproto_views": set[str](),
-    "wsproto_asyncio": set[str](),
+    "wsproto_asyncio": {"python_socks"},  # where a SOCKS proxy is asked for
     "wsproto_trio": {"trio"},
     "wsproto_anyio": {"anyio"},
     "wsproto_threading": set[str](),

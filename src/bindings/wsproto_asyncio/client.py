@@ -7,13 +7,14 @@ Addresses and TLS; nothing of the protocol. Tests: ``tests/bindings/test_contrac
 import asyncio
 import socket
 import ssl as ssl_module
-from collections.abc import Generator, Sequence
+from collections.abc import AsyncIterator, Generator, Sequence
 from types import TracebackType
 from typing import Any, Generic, TypeVar, overload
 
 from wsproto_core import Session
 from wsproto_views import Dial, HeadersLike, check_place
 
+from .dial import check_socks, open_socket
 from .driver import Driver
 from .view import WebSocketView
 
@@ -23,7 +24,7 @@ ViewT = TypeVar("ViewT", bound=WebSocketView)
 
 
 class _Connect(Generic[ViewT]):
-    """What ``connect`` gives: await it, or use it as an asynchronous context manager."""
+    """What ``connect`` gives: await it, enter it, or iterate over connections, one at a time."""
 
     def __init__(
         self,
@@ -35,7 +36,6 @@ class _Connect(Generic[ViewT]):
         unix: str | None,
     ) -> None:
         self._dial = dial
-        self._view = dial.view
         self._ssl = ssl
         self._server_hostname = server_hostname
         self._sock = sock
@@ -53,23 +53,46 @@ class _Connect(Generic[ViewT]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._view.close(1000 if error is None else 1011)
-        await self._view._driver.settle(self._view._driver.is_released)
+        await self._end(1000 if error is None else 1011)
+
+    async def __aiter__(self) -> AsyncIterator[ViewT]:
+        """Connect, and again whenever the connection is over; see ``connect``."""
+        dial, now = self._dial, asyncio.get_running_loop().time
+        if self._sock is not None:
+            raise ValueError("expected an address to connect to again and again, got a socket")
+        while True:
+            try:
+                view = await self._open()
+            except Exception as error:
+                delay = dial.retry_in(now(), error)
+                if delay is None:
+                    raise
+            else:
+                dial.opened(now())
+                try:
+                    yield view
+                finally:
+                    await self._end(1000)
+                delay = dial.retry_in(now())
+                assert delay is not None
+            await asyncio.sleep(delay)
+
+    async def _end(self, code: int) -> None:
+        """Close, and return when everything is let go of."""
+        view = self._dial.view
+        await view.close(code)
+        await view._driver.settle(view._driver.is_released)
 
     async def _open(self) -> ViewT:
         loop = asyncio.get_running_loop()
-        view = self._view
+        view = self._dial.view
         # One deadline for all of it: name, TCP, TLS and the handshake.
         session = self._dial.begin(loop.time())
-
-        def begin(driver: Driver) -> Session:
-            view._attach(session, driver)
-            return session
 
         timeout = asyncio.timeout(view.OPEN_TIMEOUT)
         try:
             async with timeout:
-                driver = await self._connect(loop, begin)
+                driver = await self._connect(loop, session)
         except TimeoutError:
             if not timeout.expired():
                 raise  # the system's own
@@ -84,8 +107,8 @@ class _Connect(Generic[ViewT]):
             raise session.failure()
         return view
 
-    async def _connect(self, loop: asyncio.AbstractEventLoop, begin: Any) -> Driver:
-        uri = self._dial.uri
+    async def _connect(self, loop: asyncio.AbstractEventLoop, session: Session) -> Driver:
+        uri, view = self._dial.uri, self._dial.view
         tls: dict[str, Any] = {}
         if uri.secure:
             tls = {
@@ -93,18 +116,23 @@ class _Connect(Generic[ViewT]):
                 "server_hostname": self._server_hostname or uri.host,
                 "ssl_shutdown_timeout": 5.0,
             }
+        sock, tail = self._sock, b""
+        if sock is None and self._unix is None:
+            sock, tail = await open_socket(self._dial)
+
+        def begin(driver: Driver) -> Session:
+            view._attach(session, driver)
+            return session
 
         def factory() -> Driver:
             return Driver(begin)
 
         if self._unix is not None:
             _, driver = await loop.create_unix_connection(factory, self._unix, **tls)
-        elif self._sock is not None:
-            _, driver = await loop.create_connection(factory, sock=self._sock, **tls)
         else:
-            _, driver = await loop.create_connection(
-                factory, uri.host, uri.port, **tls
-            )
+            _, driver = await loop.create_connection(factory, sock=sock, **tls)
+            if tail:
+                driver.data_received(tail)  # nothing was read from the socket yet
         return driver
 
 
@@ -120,6 +148,7 @@ def connect(
     server_hostname: str | None = ...,
     sock: socket.socket | None = ...,
     unix: str | None = ...,
+    proxy: str | None = ...,
     **settings: Any,
 ) -> _Connect[ViewT]: ...
 
@@ -136,6 +165,7 @@ def connect(
     server_hostname: str | None = ...,
     sock: socket.socket | None = ...,
     unix: str | None = ...,
+    proxy: str | None = ...,
     **settings: Any,
 ) -> _Connect[WebSocketView]: ...
 
@@ -151,25 +181,31 @@ def connect(
     server_hostname: str | None = None,
     sock: socket.socket | None = None,
     unix: str | None = None,
+    proxy: str | None = None,
     **settings: Any,
 ) -> _Connect[Any]:
     """Connect to ``url`` (``ws://`` or ``wss://``).
 
     Without ``view`` the result is for ``send``, ``recv`` and ``async for``; with a subclass of
     ``WebSocketView`` its hooks run. ``async with connect(url) as ws:`` closes at the end;
-    ``ws = await connect(url)`` leaves that to you.
+    ``ws = await connect(url)`` leaves that to you. ``async for ws in connect(url):`` connects again
+    and again, with random and growing delays, until you leave the loop; it raises only what another
+    attempt would not change.
 
     ``headers`` are further request header fields, ``origin`` is a short form for one of them.
     ``ssl`` replaces the default context, which verifies the certificate and its name;
     ``server_hostname`` is the name to verify if it is not that of the URL. ``sock`` is a connected
-    socket, ``unix`` the path of a Unix socket; the URL then gives Host and target only. Further
-    keywords are settings of the view in lower case, such as ``ping_interval=5``.
+    socket, ``unix`` the path of a Unix socket; the URL then gives Host and target only. ``proxy``
+    is the address of an HTTP or SOCKS proxy, such as ``http://user:password@host:3128`` or
+    ``socks5h://host``; none is taken from the environment. Further keywords are settings of the
+    view in lower case, such as ``ping_interval=5``.
 
-    Raises ``HandshakeError`` (with the response) if the server says no, ``TimeoutError`` after
-    ``OPEN_TIMEOUT``, ``OSError`` if there is no connection, ``ssl.SSLError`` for a bad certificate,
-    ``LocalProtocolError`` or ``TypeError`` for arguments that cannot be meant.
+    Raises ``HandshakeError`` (with the response) if the server or the proxy says no,
+    ``TimeoutError`` after ``OPEN_TIMEOUT``, ``OSError`` if there is no connection, ``ssl.SSLError``
+    for a bad certificate, ``LocalProtocolError`` or ``TypeError`` for arguments that cannot be
+    meant, ``ImportError`` if a SOCKS proxy needs a package that is not installed.
     """
-    check_place(sock, unix)
+    check_place(sock, unix, proxy)
     if subprotocols is not None:
         settings["subprotocols"] = subprotocols
     dial = Dial(
@@ -179,5 +215,8 @@ def connect(
         origin=origin,
         tls=ssl is not None,
         settings=settings,
+        proxy=proxy,
     )
+    if dial.proxy is not None and dial.proxy.is_socks:
+        check_socks()
     return _Connect(dial, ssl=ssl, server_hostname=server_hostname, sock=sock, unix=unix)

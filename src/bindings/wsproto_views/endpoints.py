@@ -4,13 +4,16 @@ No runtime, no I/O: a binding brings the stream, the clock and the waiting.
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_endpoints.py``.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable
+from random import SystemRandom
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from wsproto_core import (
     Accept,
     Config,
     Connection,
+    HandshakeError,
     Headers,
     HttpRequest,
     LocalProtocolError,
@@ -22,13 +25,17 @@ from wsproto_core import (
     Uri,
     parse_uri,
 )
+from wsproto_core.backoff import Backoff
 from wsproto_core.headers import HeadersLike
+from wsproto_core.proxy import Proxy, Tunnel, parse_proxy
 
 from .requests import UpgradeRequest
 from .routes import Route, Router
 from .views import AsyncDriver, AsyncView, apply_settings, check_view
 
 __all__ = ["Answer", "Dial", "HeadersLike", "OnRequest", "ServerDriver", "Service", "check_place"]
+
+logger = logging.getLogger("wsproto_core")
 
 ViewT = TypeVar("ViewT", bound=AsyncView)
 
@@ -111,6 +118,9 @@ class Dial(Generic[ViewT]):
     view: ViewT
     """The view, not connected yet."""
 
+    proxy: Proxy | None
+    """Through which proxy, if any."""
+
     def __init__(
         self,
         url: str,
@@ -120,6 +130,7 @@ class Dial(Generic[ViewT]):
         origin: str | None,
         tls: bool,
         settings: dict[str, Any],
+        proxy: str | None = None,
     ) -> None:
         """``tls``: TLS settings were given. Raises ``InvalidUri``, ``ValueError`` or ``TypeError``
         for what cannot be meant, ``NotImplementedError`` for a view that takes no messages."""
@@ -132,7 +143,15 @@ class Dial(Generic[ViewT]):
         if origin is not None:
             lines.append(("Origin", origin))
         self._headers = Headers(lines)
-        self.view = view(
+        self.proxy = None if proxy is None else parse_proxy(proxy)
+        self._view = view
+        self._settings = settings
+        self._backoff = Backoff(SystemRandom().random)
+        self.renew()
+
+    def renew(self) -> None:
+        """Make a new view, for another connection to the same place."""
+        self.view = self._view(
             UpgradeRequest(
                 self.uri.target,
                 self._headers,
@@ -140,7 +159,7 @@ class Dial(Generic[ViewT]):
                 origin=self._headers.get("origin"),
             )
         )
-        apply_settings(self.view, settings)
+        apply_settings(self.view, self._settings)
         self._config = self.view._config()
         self._used = False
 
@@ -159,12 +178,54 @@ class Dial(Generic[ViewT]):
 
     def too_late(self) -> TimeoutError:
         """What to raise if ``OPEN_TIMEOUT`` passed before there was a stream."""
+        through = "" if self.proxy is None else f" through {self.proxy}"
         return TimeoutError(
-            f"no connection to {self.uri.host_header} within {self.view.OPEN_TIMEOUT:g} s"
+            f"no connection to {self.uri.host_header}{through} within {self.view.OPEN_TIMEOUT:g} s"
         )
 
+    # ------------------------------------------------------------------ through a proxy
 
-def check_place(sock: object, unix: object) -> None:
+    def tunnel(self) -> Tunnel:
+        """The tunnel to ask an HTTP proxy for."""
+        assert self.proxy is not None
+        return Tunnel(self.proxy, self.uri, self._config)
+
+    def proxy_refused(self, why: Exception) -> HandshakeError:
+        """What to raise if a SOCKS proxy does not connect."""
+        return HandshakeError(
+            f"the proxy {self.proxy} does not connect to {self.uri.host_header}: {why}"
+        )
+
+    def check_tail(self, tail: bytes) -> None:
+        """Refuse what comes out of a tunnel before TLS began: a server never speaks first there."""
+        if tail and self.uri.secure:
+            raise HandshakeError(
+                f"expected nothing from {self.uri.host_header} before TLS, "
+                f"got {len(tail)} bytes behind the answer of the proxy"
+            )
+
+    # ------------------------------------------------------------------ again and again
+
+    def opened(self, now: float) -> None:
+        """The connection is open."""
+        self._backoff.opened(now)
+
+    def retry_in(self, now: float, error: Exception | None = None) -> float | None:
+        """Seconds until the next attempt; ``None``: raise ``error``, another would not help.
+
+        ``error`` is what kept the connection from opening; without one it was open.
+        """
+        delay = self._backoff.delay(now, error)
+        if delay is not None:
+            why = "the connection is over" if error is None else error
+            logger.info("%s: %s; next attempt in %.1f s", self.uri.host_header, why, delay)
+            self.renew()
+        return delay
+
+
+def check_place(sock: object, unix: object, proxy: object = None) -> None:
     """Refuse two places at once."""
-    if sock is not None and unix is not None:
-        raise ValueError("expected sock or unix, got both")
+    given = {"sock": sock, "unix": unix, "proxy": proxy}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"expected one of sock, unix and proxy, got {' and '.join(names)}")
