@@ -114,7 +114,7 @@ class FrameDecoder:
         self._opcode = 0  # of the message in progress
         self._flags = 0  # FIRST until its first piece went out, and its reserved bits
         self._size = 0  # its payload bytes so far, as on the wire
-        self._remaining = -1  # payload bytes still to come of the frame in progress; -1: none
+        self._remaining = 0  # payload bytes still to come of the frame in progress
         self._last = False  # the frame in progress ends its message
         self._key = b""  # its masking key, turned to the next byte
         self._data = b""  # bytes given; those before _pos are decoded
@@ -161,7 +161,7 @@ class FrameDecoder:
         kinds = self._kinds
 
         while budget > 0:
-            if self._remaining >= 0:
+            if self._remaining:
                 # Inside a data frame whose payload did not come at once.
                 part = data[pos : pos + self._remaining]
                 taken = len(part)
@@ -175,9 +175,7 @@ class FrameDecoder:
                     if taken:
                         pieces.append((self._opcode, part, self._flags))
                         self._flags &= ~FIRST
-                        budget -= taken + _COST
                     break
-                self._remaining = -1
                 if self._last:
                     pieces.append((self._opcode, part, self._flags | LAST))
                     kinds = self._kinds = self._idle_kinds
@@ -230,7 +228,6 @@ class FrameDecoder:
                     break
                 # A data frame whose payload is still to come: give what is there.
                 self._begin(first, kind, length)
-                kinds = self._kinds
                 if mask_bit:
                     self._key = data[start - 4 : start]
                 self._count()
@@ -271,7 +268,7 @@ class FrameDecoder:
                     continue
             budget -= length + _COST
 
-        self.mid_frame = self._remaining >= 0
+        self.mid_frame = self._remaining > 0
         if pos == end:
             self._data = b""
             self._pos = 0

@@ -421,3 +421,134 @@ def test_every_first_byte(build: ModuleType, rsv: int, in_message: bool) -> None
         assert fault[0] == 1002
         assert fault[1].endswith(words) or words in fault[1].split(":")[0], byte
         assert fault[2] == rule, byte
+
+
+# ------------------------------------------------------------------ what mutants have shown
+
+
+def test_a_new_decoder(build: ModuleType, masked: bool) -> None:
+    decoder = build.FrameDecoder(masked, 0, NO_LIMIT, NO_LIMIT)
+    assert decoder.fault is None
+    assert (decoder.pending, decoder.mid_frame, decoder.in_message) == (False, False, False)
+    assert type(decoder.pending) is type(decoder.mid_frame) is bool
+    assert (decoder.serial, decoder.opcode) == (0, 0)
+    assert decoder.decode(100) == []
+
+
+def test_flags_that_say_yes_or_no_are_bools(peer: Peer) -> None:
+    decoder = peer.decoder
+    data = peer.frame(0x82, b"abc")
+    for part in (data, data[:1], data[1:-1], data[-1:], b"\xff"):
+        peer.read(part)
+        assert type(decoder.pending) is type(decoder.mid_frame) is bool
+    assert decoder.fault is not None
+
+
+def test_parts_of_a_frame_are_paid_for(peer: Peer) -> None:
+    """A part that ends its frame costs its bytes and 64, whether it ends the message or not."""
+    control = peer.frame(0x89)
+    for first in (0x02, 0x00, 0x80):
+        data = peer.frame(first, bytes(20))
+        peer.read(data[:-10])
+        assert len(peer.read(data[-10:] + control, 74)) == 1
+        assert peer.decoder.pending
+        assert len(peer.decoder.decode(100)) == 1
+        if first != 0x80:
+            continue
+        data = peer.frame(0x82, bytes(20))
+        peer.read(data[:-10])
+        assert len(peer.read(data[-10:] + control * 3, 75)) == 2
+        assert len(peer.decoder.decode(1000)) == 2
+
+
+def test_a_part_that_does_not_end_its_frame_leaves_nothing_pending(peer: Peer) -> None:
+    peer.read(peer.frame(0x82, bytes(100))[:-50])
+    for budget in (1, 64, 65):
+        assert len(peer.read(bytes(1), budget)) == 1
+        assert peer.decoder.mid_frame
+
+
+def test_the_beginning_of_a_frame_is_not_pending(peer: Peer) -> None:
+    """With any budget left it was looked at; with none it was not."""
+    peer.read(peer.frame(0x82, b"a") + b"\x82", 66)
+    assert not peer.decoder.pending
+    assert peer.decoder.mid_frame
+    peer.read(peer.frame(0x82, b"a")[1:] + b"\x82", 65)
+    assert peer.decoder.pending
+    assert not peer.decoder.mid_frame
+
+
+def test_reserved_bits_outlive_a_fragment_in_parts(build: ModuleType, masked: bool) -> None:
+    peer = Peer(build, masked, rsv=0x40)
+    data = peer.frame(0x41, b"abcd")
+    assert peer.read(data[:-2]) == [(1, b"ab", 0x40 | FIRST)]
+    assert peer.read(data[-2:]) == [(1, b"cd", 0x40)]
+    assert peer.read(peer.frame(0x80, b"e")) == [(1, b"e", 0x40 | LAST)]
+
+
+@pytest.mark.parametrize("parts", [False, True])
+def test_a_message_is_limited_over_all_its_fragments(
+    build: ModuleType, masked: bool, parts: bool
+) -> None:
+    peer = Peer(build, masked, max_message=30)
+
+    def read(data: bytes) -> int:
+        cuts = (data[:-1], data[-1:]) if parts else (data,)
+        return sum(len(payload) for cut in cuts for _, payload, _ in peer.read(cut))
+
+    for _ in range(2):  # the count begins anew with each message
+        assert read(peer.frame(0x02, bytes(10))) == 10
+        assert read(peer.frame(0x00, bytes(10))) == 10
+        assert read(peer.frame(0x80, bytes(10))) == 10
+        assert read(peer.frame(0x82, bytes(30))) == 30
+    assert read(peer.frame(0x02, bytes(10))) == 10
+    assert read(peer.frame(0x00, bytes(11))) == 11
+    assert read(peer.frame(0x80, bytes(10))) == 0
+    assert peer.decoder.fault == (
+        1009,
+        "message of 31 bytes or more is over the limit of 30",
+        "RFC 6455 10.4",
+    )
+
+
+def test_nothing_of_a_frame_over_a_limit_is_given(build: ModuleType, masked: bool) -> None:
+    for limits in ({"max_frame": 5}, {"max_message": 5}, {"max_frame": 0}, {"max_message": 0}):
+        peer = Peer(build, masked, **limits)
+        assert peer.read(peer.frame(0x82, bytes(6)) * 2) == []
+        assert peer.decoder.fault[0] == 1009
+        assert peer.decoder.fault[2] == "RFC 6455 10.4"
+        assert peer.decoder.serial == 0
+        assert peer.read(peer.frame(0x82)) == []
+
+
+@pytest.mark.parametrize(
+    ("length", "why"),
+    [
+        ("0000000000010000", None),
+        ("000000000000ffff", "shortest form"),
+        ("0000000000000000", "shortest form"),
+        ("0080000000000000", None),
+        ("0100000000000000", None),
+        ("7f00000000000000", None),
+        ("7fffffffffffffff", None),
+        ("8000000000010000", "top bit"),
+        ("ffffffffffffffff", "top bit"),
+    ],
+)
+def test_lengths_of_64_bits(build: ModuleType, length: str, why: str | None) -> None:
+    peer = Peer(build, False)
+    assert peer.read(bytes.fromhex("827f" + length)) == []
+    if why is None:
+        assert peer.decoder.fault is None
+        assert peer.decoder.mid_frame
+        return
+    code, words, rule = peer.decoder.fault
+    assert (code, rule) == (1002, "RFC 6455 5.2")
+    assert why in words
+
+
+def test_a_long_frame_is_measured_by_all_its_length_bytes(build: ModuleType) -> None:
+    size = 1 << 56 | 5
+    peer = Peer(build, False, max_frame=size - 1)
+    assert peer.read(b"\x82\x7f" + size.to_bytes(8, "big")) == []
+    assert peer.decoder.fault[1] == f"frame of {size} bytes is over the limit of {size - 1}"
