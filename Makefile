@@ -19,7 +19,7 @@ INTEROP_STAMP := $(VENV)/.interop-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format coverage browser interop autobahn clean
+.PHONY: help demo test check lint types format coverage browser interop autobahn fuzz clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -55,6 +55,9 @@ interop: $(INTEROP_STAMP) $(NODE_STAMP) ## peers that others wrote: websockets, 
 
 autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile short")
 	$(BIN)/python tests/autobahn/run.py $(ARGS)
+
+fuzz: $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
+	PYTHONPATH=src:src/bindings $(BIN)/python -m fuzz $(or $(ARGS),all)
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage
