@@ -1,7 +1,7 @@
 """What the two frame targets share: an open connection, a stream of bytes, and the oracles."""
 
 from collections.abc import Hashable
-from typing import Final
+from typing import Any, Final
 
 from wsproto_core import Agreement, Closed, Config, Connection, Message, Ping, ProtocolError, Role
 from wsproto_core.events import Chunk, Event, ExtensionNegotiated
@@ -15,17 +15,17 @@ __all__ = ["KEY", "SEEDS", "STEPS", "TOKENS", "check_stream", "frame"]
 KEY: Final = bytes.fromhex("37fa213d")
 
 _LIMIT: Final = 2048
-_QUIET: Final = {
+_QUIET: Final[dict[str, Any]] = {
     "ping_interval": None,
     "receive_timeout": None,
     "max_message_size": _LIMIT,
     "max_frame_size": None,
 }
 _CONFIGS: Final = (
-    Config(**_QUIET),  # type: ignore[arg-type]
-    Config(**{**_QUIET, "max_message_size": 200, "max_frame_size": 130}),  # type: ignore[arg-type]
-    Config(deliver="chunks", **_QUIET),  # type: ignore[arg-type]
-    Config(**_QUIET, text_as_bytes=True, read_high_water=1),  # type: ignore[arg-type]
+    Config(**_QUIET),
+    Config(**{**_QUIET, "max_message_size": 200, "max_frame_size": 130}),
+    Config(deliver="chunks", **_QUIET),
+    Config(**_QUIET, text_as_bytes=True, read_high_water=1),
 )
 _DEFLATE: Final = PerMessageDeflate()
 _NO_KEY: Final = bytes(4)

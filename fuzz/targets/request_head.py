@@ -13,7 +13,7 @@ The first byte chooses settings, the second the cut; the head begins at the four
 import logging
 from collections.abc import Hashable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from wsproto_core import (
     Closed,
@@ -167,8 +167,9 @@ def _websockets_status(stream: bytes) -> tuple[int, str]:
 
     peer = ServerProtocol(logger=_quiet())
     peer.receive_data(stream)
-    for event in peer.events_received():
-        response = peer.accept(event)  # type: ignore[arg-type]
+    events: list[Any] = peer.events_received()
+    for event in events:
+        response = peer.accept(event)
         return response.status_code, str(peer.handshake_exc)
     return 0, str(peer.handshake_exc)
 

@@ -13,7 +13,7 @@ import logging
 from base64 import b64encode
 from collections.abc import Hashable
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from wsproto_core import (
     Closed,
@@ -141,10 +141,11 @@ def _ask_websockets(stream: bytes, opened: bool, options: int, end: Closed) -> N
     from websockets.protocol import State
     from websockets.uri import parse_uri as parse_theirs
 
+    offered: Any = ["chat", "superchat"]
     peer = ClientProtocol(
         parse_theirs("ws://server.example/chat"),
         logger=_quiet(),
-        subprotocols=["chat", "superchat"] if options == 0 else None,  # type: ignore[list-item]
+        subprotocols=offered if options == 0 else None,
         extensions=[ClientPerMessageDeflateFactory(client_max_window_bits=True)]
         if options == 0
         else None,
