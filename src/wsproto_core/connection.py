@@ -68,6 +68,9 @@ _PING: Final = int(OpCode.PING)
 _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
 _OPEN: Final = Phase.OPEN  # looked up for every message
+_CLOSE_SENT: Final = Phase.CLOSE_SENT
+_NEVER: Final = math.inf
+_LONG_AGO: Final = -math.inf
 _COST: Final = 64  # what an event costs beside its payload
 
 _NO_LIMIT: Final = 1 << 63
@@ -252,7 +255,7 @@ class Connection:
         self._now = now
         self._last_received = now
         phase = self.phase
-        if phase is Phase.OPEN or phase is Phase.CLOSE_SENT:
+        if phase is _OPEN or phase is _CLOSE_SENT:
             self._feed(data if type(data) is bytes else bytes(data))
         elif phase is Phase.OPENING:
             self._receive_head(bytes(data), now)
@@ -902,7 +905,7 @@ class Connection:
 
     def _feed(self, data: bytes) -> None:
         if self._decoder is not None:
-            self._slept_until = -math.inf
+            self._slept_until = _LONG_AGO
             self._decoder.feed(data)
             self._read_frames()
 
@@ -912,12 +915,14 @@ class Connection:
         assert decoder is not None and messages is not None
         events = self._events
         room = self._room
+        batch = messages.batch
         try:
             while room > 0:
                 if messages.busy:
                     room -= messages.resume(events, room)
                     continue
-                for opcode, data, flags in decoder.decode(min(room, messages.batch)):
+                budget = batch if batch < room else room  # noqa: FURB136  min() is slow here
+                for opcode, data, flags in decoder.decode(budget):
                     if opcode < _CLOSE:
                         room -= messages.add(opcode, data, flags, events)
                         continue
@@ -944,7 +949,7 @@ class Connection:
         finally:
             self._room = room
         if not decoder.mid_frame:
-            self._frame_began = math.inf
+            self._frame_began = _NEVER
         elif decoder.serial != self._frame_serial:
             self._frame_serial = decoder.serial
             self._frame_began = self._now

@@ -39,6 +39,9 @@ class MessageReader:
     piece is not known before, so little with one; and with chunks, which are made as ``resume``
     asks for them, a single piece."""
 
+    busy: bool
+    """Whether ``resume`` has more to give of the last piece."""
+
     stirred: bool
     """Whether a piece has gone through an extension since this was last set to false."""
 
@@ -51,18 +54,14 @@ class MessageReader:
         self.batch = _NO_BATCH if not codecs else 1 if self._chunks else _BATCH
         self._only = self._codecs[0] if len(self._codecs) == 1 and not self._chunks else None
         self._whole = not codecs and not self._chunks  # what most connections are
+        self.busy = False
         self.stirred = False
         self._buffer = bytearray()
         self._size = 0  # bytes of the message in progress, decoded
         self._utf8 = _Utf8()
         self._first = True  # the next chunk is the first of its message
-        self._slices: Iterator[tuple[bytes, bool]] | None = None  # what a codec has still to give
+        self._slices: Iterator[tuple[bytes, bool]] = iter(())  # what a codec has still to give
         self._opcode = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether ``resume`` has more to give of the last piece."""
-        return self._slices is not None
 
     @property
     def partial(self) -> bytes | None:
@@ -76,7 +75,7 @@ class MessageReader:
         that is not UTF-8, ``PayloadTooBig`` or ``ExtensionError`` from an extension: all the
         peer's. While ``busy``, call ``resume`` before the next piece.
         """
-        if self._whole and flags == _WHOLE:
+        if flags == _WHOLE and self._whole:
             out.append(Message(self._finish(opcode, data), _OPCODES[opcode]))
             return len(data) + _COST
         if self._codecs:
@@ -91,17 +90,18 @@ class MessageReader:
                 self._slices = _mark_last(slices, True)
             else:
                 self._slices = self._decoded(data, flags)
+            self.busy = True
             return self.resume(out, _COST if self._chunks else -1)
         return self._take(opcode, data, bool(flags & LAST), out)
 
     def resume(self, out: list[Event], budget: int) -> int:
         """Go on with the last piece, for about ``budget`` bytes of events (-1: to its end)."""
         cost = 0
-        while self._slices is not None and (budget < 0 or cost < budget):
+        while self.busy and (budget < 0 or cost < budget):
             try:
                 data, final = next(self._slices)
             except StopIteration:
-                self._slices = None
+                self.busy = False
             else:
                 cost += self._take(self._opcode, data, final, out)
         return cost
