@@ -343,3 +343,135 @@ def test_chunks_of_fragments_out_of_a_codec() -> None:
         Chunk("aa", OpCode.TEXT, True, False),
         Chunk("bb", OpCode.TEXT, False, True),
     ]
+
+
+# ------------------------------------------------------------------ what mutants have shown
+
+
+class Recording(Repeater):
+    """Gives payloads as they are, in slices of one byte, and notes how it was called."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.calls: list[tuple[bytes, int, bool, bool, int]] = []
+
+    def decode(
+        self, payload: bytes, rsv: int, first: bool, final: bool, limit: int
+    ) -> Iterable[bytes]:
+        self.calls.append((payload, rsv, first, final, limit))
+        return [payload[at : at + 1] for at in range(len(payload))]
+
+
+def test_a_new_reader() -> None:
+    plain, extended = Reader().reader, Reader(Repeater(1)).reader
+    for reader in (plain, extended):
+        assert reader.stirred is False
+        assert reader.busy is False
+        assert reader.partial is None
+    assert plain.batch >= 1 << 60  # what there is
+    assert Reader(deliver="chunks").reader.batch >= 1 << 60
+    assert extended.batch == 2048  # deflate makes at most 1032 times as much of it
+    Reader().add(BINARY, b"a", BOTH)
+    assert plain.stirred is False
+
+
+def test_a_codec_is_told_where_a_piece_stands() -> None:
+    codec = Recording()
+    one = Reader(codec, max_message_size=9)
+    one.add(BINARY, b"whole", BOTH | 0x40)
+    one.add(BINARY, b"plain", BOTH)
+    one.add(BINARY, b"a", FIRST)
+    one.add(BINARY, b"b", 0)
+    one.add(BINARY, b"c", LAST)
+    assert codec.calls == [
+        (b"whole", 0x40, True, True, 9),
+        (b"plain", 0, True, True, 9),
+        (b"a", 0, True, False, 9),
+        (b"b", 0, False, False, 9),
+        (b"c", 0, False, True, 9),
+    ]
+    assert one.take() == [binary(b"whole"), binary(b"plain"), binary(b"abc")]
+
+
+def test_each_codec_of_several_is_told_the_limit() -> None:
+    inner, outer = Recording(), Recording()
+    one = Reader(inner, outer, max_message_size=9)
+    one.add(BINARY, b"abc", BOTH | 0x60)
+    assert outer.calls == [(b"abc", 0x20, True, True, 9)]
+    assert inner.calls == [
+        (b"a", 0x40, True, False, 9),
+        (b"b", 0x40, False, False, 9),
+        (b"c", 0x40, False, True, 9),
+    ]
+
+
+def test_a_budget_ends_with_the_event_that_reaches_it() -> None:
+    one = Reader(Repeater(10, piece=10), deliver="chunks")
+    assert one.add(BINARY, b"abcdef", BOTH | 0x40) == 74
+    assert one.resume(0) == 0
+    assert one.resume(74) == 74
+    assert one.resume(75) == 148
+    assert one.busy()
+    assert len(one.take()) == 4
+
+
+def test_the_count_begins_anew_with_each_message() -> None:
+    one = Reader(max_message_size=4)
+    for _ in range(2):
+        one.add(BINARY, b"abcd", LAST)
+        one.add(BINARY, b"ab", FIRST)
+        one.add(BINARY, b"cd", LAST)
+        one.add(BINARY, b"ab", FIRST)
+        one.add(BINARY, b"cd", 0)
+        one.add(BINARY, b"", LAST)
+    assert one.take() == [binary(b"abcd")] * 6
+
+
+@pytest.mark.parametrize("deliver", ["messages", "chunks"])
+@pytest.mark.parametrize("second", [0x7F, 0x80, 0x9F, 0xA0, 0xBF, 0xC0])
+@pytest.mark.parametrize("first", [0xEC, 0xED, 0xEE])
+@pytest.mark.parametrize("apart", [False, True])
+def test_half_a_surrogate_is_bad_at_its_second_byte(
+    deliver: Literal["messages", "chunks"], first: int, second: int, apart: bool
+) -> None:
+    """RFC 3629 4: after ED only 80 to 9F; Python's decoder waits for the third byte."""
+    one = Reader(deliver=deliver)
+    data = b"a" + bytes((first, second))
+    pieces = [(data[:2], FIRST), (data[2:], 0)] if apart else [(data, FIRST)]
+    for piece, flags in pieces[:-1]:
+        one.add(TEXT, piece, flags)
+    if 0x80 <= second <= (0x9F if first == 0xED else 0xBF):
+        one.add(TEXT, *pieces[-1])
+        one.add(TEXT, b"\x80", LAST)
+        return
+    with pytest.raises(ProtocolError) as caught:
+        one.add(TEXT, *pieces[-1])
+    # What follows is not shown: it depends on the cut, and our Close must not.
+    expected = f"{first:02x} {second:02x}: invalid continuation byte"
+    assert str(caught.value).startswith(f"expected text in UTF-8, got the bytes {expected}")
+
+
+@pytest.mark.parametrize(
+    ("data", "shown"),
+    [
+        (b"a\xff", "ff: invalid start byte"),
+        (b"\xc3(x", "c3 28: invalid continuation byte"),
+        (b"\xe2\x82(x", "e2 82 28: invalid continuation byte"),
+        (b"\xf0\x9f\x98", "f0 9f 98: unexpected end of data"),
+    ],
+)
+@pytest.mark.parametrize("flags", [BOTH, LAST])
+def test_the_bytes_that_are_shown(data: bytes, shown: str, flags: int) -> None:
+    one = Reader()
+    with pytest.raises(ProtocolError) as caught:
+        one.add(TEXT, data, flags)
+    assert str(caught.value).startswith(f"expected text in UTF-8, got the bytes {shown}")
+
+
+def test_two_bytes_that_wait_are_no_surrogate_after_others() -> None:
+    """Only ED is special, and only with exactly its second byte."""
+    one = Reader()
+    for data in (b"\xe0\xa0", b"\xee\xa0", b"\xf0\xa0", b"\xf1\xa0\xa0", b"\xed", b"\xed\x80"):
+        one.reader = Reader().reader
+        assert one.add(TEXT, data, FIRST) == 0
+        assert one.add(TEXT, b"", 0) == 0
