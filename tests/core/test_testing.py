@@ -23,12 +23,15 @@ from wsproto_core import (
     LocalProtocolError,
     Message,
     OpCode,
+    Opened,
     Phase,
+    ProtocolError,
     Request,
     Response,
     Role,
     Session,
     Transport,
+    parse_uri,
 )
 from wsproto_core.extensions import PerMessageDeflate
 from wsproto_core.testing import (
@@ -45,6 +48,7 @@ from wsproto_core.testing import (
     Say,
     ScriptedPeer,
     SessionDriver,
+    ViewRun,
     Wait,
     WireFrame,
     binary,
@@ -123,6 +127,12 @@ def test_short_forms() -> None:
     assert continuation("é", fin=False).encode(KEY)[:2] == b"\x00\x82"
     assert pong(b"p") == WireFrame(10, b"p")
     assert text(b"\xff").payload == b"\xff"
+
+
+def test_a_frame_that_is_cut_off_is_the_rest() -> None:
+    data = binary(bytes(300)).encode()
+    for size in (1, 3, 4, 303):
+        assert parse_frames(data[:size], masked=False) == ([], data[:size])
 
 
 # ------------------------------------------------------------------------------ strategies
@@ -254,6 +264,27 @@ def test_the_pair_says_what_goes_wrong() -> None:
         Pair().run_until_quiet(100.0)
 
 
+def test_a_pair_may_begin_before_its_handshake() -> None:
+    pair = Pair(opened=False)
+    assert not pair.client_end.events
+    pair.flow()
+    assert isinstance(pair.client_end.events[0], Opened)
+
+
+def test_the_pair_notices_a_broken_connection() -> None:
+    pair = Pair(opened=False)
+    pair.client.next_deadline = lambda: pair.now  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="a loop"):
+        pair.flow()
+    pair = Pair()
+    pair.server.close(1000, now=pair.now)
+    pair.flow()
+    pair.server.data_to_send = lambda: [b"late"]  # type: ignore[method-assign]
+    pair.server.transport = Transport.SHUT_WRITE
+    with pytest.raises(AssertionError, match="after the end of our direction"):
+        pair.look()
+
+
 # ------------------------------------------------------------------------------ the scripted peer
 
 
@@ -319,6 +350,15 @@ def test_a_script_can_reset_the_stream() -> None:
         ScriptedPeer(other, now=0.0).run([Reset(), Say(text("late")), ExpectNothing()])
     with pytest.raises(TypeError, match="expected a Connection"):
         ScriptedPeer(type("X", (), {"session": type("Y", (), {"connection": None})})())
+
+
+def test_a_script_against_a_view() -> None:
+    driver, _ = start(Echo)
+    peer = ScriptedPeer(driver)
+    peer.run([Say(text("a")), Expect(text("a")), Wait(20.0), Expect(OpCode.PING), Reset()])
+    assert driver.is_released()
+    assert "text" not in repr(Say(close()))
+    assert repr(Expect(OpCode.PING)).startswith("Expect(")
 
 
 # ------------------------------------------------------------------------------ views by hand
@@ -516,6 +556,61 @@ def test_a_view_that_does_not_end_is_an_error() -> None:
         run_view(Lingering, [client_says(text("x"))])
 
 
+def test_hooks_may_be_plain_functions_and_act_on_the_driver() -> None:
+    driver = SessionDriver()
+
+    def on_text(data: str) -> None:
+        if data == "more":
+            driver.receive(client_says(text("second")))  # carried out when this hook is done
+        session.send(data, OpCode.TEXT)
+
+    session = Session(opened(now=driver.time), Hooks(on_text=on_text))
+    driver.attach(session)
+    driver.receive(client_says(text("more")))
+    assert parse_frames(bytes(driver.output), masked=False)[0] == [text("more"), text("second")]
+
+
+def test_a_turn_for_others() -> None:
+    driver, view = start(Echo)
+    driver.run(driver.checkpoint())
+    assert not driver.waiting
+    assert view.is_open
+    with pytest.raises(AssertionError, match="has not ended"):
+        _ = ViewRun(view, driver).closed
+
+
+def test_fragments_of_a_view_are_put_together() -> None:
+    class Parts(Echo):
+        MAX_FRAME_SIZE = 2
+
+        async def on_receive(self, message: bytes, opcode: OpCode) -> None:
+            await self.send("long enough")
+            await self.send_ping(b"!")
+
+    run = run_view(Parts, [client_says(text("x"))])
+    assert len(run.frames) == 7
+    assert run.messages == ["long enough"]
+
+
+def test_time_passes_for_a_coroutine_of_the_test() -> None:
+    driver, _ = start(Echo)
+    began = driver.time
+    driver.run(sleep(45.0))
+    assert driver.time == began + 45.0
+
+
+def test_a_stream_that_ends_twice() -> None:
+    run = run_view(Echo, [client_says(text("x")), None, 1.0, None])
+    assert run.closed.code == 1006
+
+
+def test_the_driver_notices_a_broken_session() -> None:
+    driver, _ = start(Echo)
+    driver.session.next_deadline = lambda: driver.time  # type: ignore[method-assign]
+    with pytest.raises(AssertionError, match="does not move"):
+        driver.advance(1.0)
+
+
 # ------------------------------------------------------------------------------ records
 
 
@@ -594,6 +689,29 @@ def test_a_difference_is_found(old: str, new: str, line: str) -> None:
     lines[place] = lines[place].replace(old, new)
     with pytest.raises(Difference, match=f"{line} {place + 1}"):
         replay(lines)
+
+
+def test_what_a_record_can_hold() -> None:
+    class Own(Exception):
+        pass
+
+    for error in (Own("own"), ProtocolError("theirs", rule="RFC 6455 5.5"), OSError("gone")):
+        server = Recorder.after_handshake(Role.SERVER, Config(), Agreement(), now=0.0)
+        server.events()
+        server.fail(error, 1.0)
+        server.events()
+        again = replay(server.lines)
+        assert type(again.error).__name__ == type(error).__name__
+    server = Recorder(Role.SERVER, now=0.0)
+    server.receive_data(REQUEST, 0.0)
+    server.events()
+    server.accept(0.5, subprotocol=...)
+    replay(server.lines)
+    with pytest.raises(TypeError):
+        server.send_binary({1}, final=True)  # type: ignore[arg-type]
+    assert "{1}" in server.lines[-1]
+    client = Recorder(Role.CLIENT, now=0.0, target=parse_uri("wss://server.example/x"))
+    assert replay(client.lines).role is Role.CLIENT
 
 
 def test_a_record_of_another_kind_is_refused() -> None:
