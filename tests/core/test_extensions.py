@@ -89,3 +89,18 @@ def test_an_agreement_makes_the_codec_for_a_role() -> None:
 
     Agreed((("a", None),), codec).codec(Role.SERVER)  # type: ignore[arg-type]
     assert made == [Role.SERVER]
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        ('a; b=""', "inside the quotes at position 6, got '\"'"),
+        ("a;b;c=", "a parameter value at position 6, got the end of the value"),
+        ("a, b, ;c", "an extension name at position 6, got ';c'"),
+        ("a; b = =" + "x" * 100, "value at position 7, got '=" + "x" * 39 + "'"),
+    ],
+)
+def test_errors_say_where_they_are_and_show_40_characters(value: str, where: str) -> None:
+    with pytest.raises(ValueError, match="expected") as caught:
+        parse_extensions([value])
+    assert str(caught.value).endswith(where)
