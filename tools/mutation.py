@@ -412,6 +412,9 @@ class Outcome:
     survived: list[Mutant] = field(default_factory=list)
     unreached: list[Mutant] = field(default_factory=list)
     broken: list[Mutant] = field(default_factory=list)
+    """Those that cannot even be put in place, such as ``int(None)`` for a constant: any import
+    would fail. They are not counted."""
+
     left_out: list[str] = field(default_factory=list)
     tests: int = 0
 
@@ -477,6 +480,8 @@ class Runner:
             reach = self.reach(mutant, statements, hits, times)
             if not reach:
                 self.outcome.unreached.append(mutant)
+                if self.options.show:
+                    print(f"{mutant} (not reached)", flush=True)
                 continue
             while len(running) >= self.options.jobs:
                 done += self.reap(running)
@@ -788,16 +793,14 @@ def main() -> None:
         for mutant in outcome.survived + outcome.unreached
         if (name, mutant.function, mutant.was, mutant.now) not in reasons
     ]
-    for mutant in new:
-        print(mutant, "(not reached)" if mutant in outcome.unreached else "")
-    if outcome.broken:
-        print(f"{len(outcome.broken)} could not be put in place:")
-        for mutant in outcome.broken:
-            print(mutant)
+    if not options.show:
+        for mutant in new:
+            print(mutant, "(not reached)" if mutant in outcome.unreached else "")
     print(
         f"{name}: {outcome.total} mutants, {len(outcome.killed)} killed, "
         f"{len(outcome.timeout)} timeouts, "
-        f"{len(outcome.survived)} survived, {len(outcome.unreached)} not reached: "
+        f"{len(outcome.survived)} survived, {len(outcome.unreached)} not reached "
+        f"(and {len(outcome.broken)} that no import survives, not counted): "
         f"{outcome.share:.1f} % ({len(new)} without a reason, "
         f"{time.monotonic() - began:.0f} s)"
     )
