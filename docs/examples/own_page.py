@@ -2,7 +2,7 @@
 
 import asyncio
 
-from wsproto_asyncio import Response, WebSocketView, path, serve
+from wsproto_asyncio import Headers, Response, WebSocketView, path, serve
 
 PAGE = b"""<!doctype html>
 <title>Clock</title>
@@ -30,7 +30,7 @@ def on_request(request):
     """See every request first: answer the page, let the rest go on to the routes."""
     if request.is_upgrade or request.path != "/":
         return None
-    return Response(200, {"Content-Type": "text/html; charset=utf-8"}, PAGE)
+    return Response(200, Headers({"Content-Type": "text/html; charset=utf-8"}), PAGE)
 
 
 async def main():
