@@ -966,10 +966,9 @@ class Connection:
         sent = self._pings.get(payload)
         if sent is None:
             return Pong(payload, None)
-        for older in list(self._pings):
-            del self._pings[older]
-            if older == payload:
-                break
+        order = list(self._pings)
+        for answered in order[: order.index(payload) + 1]:
+            del self._pings[answered]
         self._misses = 0
         if not self._pings:
             self._timers.stop(Timer.PONG)
