@@ -893,6 +893,17 @@ def test_a_read_of_frames_in_a_hook_does_not_stop_the_hooks() -> None:
     assert stage.run() == ["on_text", "on_text", "on_close"]
 
 
+def test_control_frames_are_not_kept_for_a_reader_who_left_to_the_hooks() -> None:
+    stage = Stage("on_open", "on_text", config=Config(read_high_water=1000))
+    opening = stage.start(CallKind.OPEN)
+    stage.session.begin_read(stage.now, control=True)
+    stage.session.end_read(stage.now)
+    stage.end(opening)
+    for _ in range(100):
+        stage.feed(stage.frame(0x89, bytes(100)))
+    assert stage.reads()
+
+
 def test_hooks_behind_a_frame_that_a_reader_may_want_go_on() -> None:
     stage = Stage("on_open", "on_text", config=Config(concurrent_hooks=2))
     stage.run()

@@ -314,10 +314,12 @@ def test_any_byte_after_the_ping_is_life(after: float) -> None:
     assert alone.ended() == (50, "pong")
 
 
-def test_a_byte_before_the_ping_is_none() -> None:
+@pytest.mark.parametrize("before", [0.1, 0])
+def test_a_byte_before_the_ping_is_none(before: float) -> None:
     alone = Alone(config=Config(max_missed_pongs=1))
-    alone.until(19.9)
+    alone.time = 20 - before
     alone.hear(alone.frame(0x82, b"data"))
+    assert alone.pings() == []
     alone.until(60)
     assert alone.ended() == (30, "pong")
 
