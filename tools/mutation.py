@@ -26,6 +26,7 @@ import datetime as dt
 import functools
 import gc
 import importlib
+import itertools
 import json
 import os
 import re
@@ -43,7 +44,11 @@ from typing import Any
 
 import libcst as cst
 import pytest
-from libcst.metadata import MetadataWrapper, PositionProvider
+from libcst.metadata import (
+    MetadataWrapper,
+    PositionProvider,
+    WhitespaceInclusivePositionProvider,
+)
 from mutmut.mutation.file_mutation import MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
@@ -182,6 +187,8 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
     found = [(m.original_node, m.mutated_node) for m in visitor.mutations]
     places = list(visitor.places)
     positions = wrapper.resolve(PositionProvider)
+    spans = wrapper.resolve(WhitespaceInclusivePositionProvider)
+    lines = [0, *itertools.accumulate(map(len, source.splitlines(keepends=True)))]
     assert isinstance(module, cst.Module)
     for statement in module.body:
         if not isinstance(statement, cst.SimpleStatementLine):
@@ -198,9 +205,9 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
         function = owners.get(line)
         if function is None or is_noise(old, new, statements.get(line), function):
             continue
-        changed = module.deep_replace(old, new)
-        assert isinstance(changed, cst.Module)
-        mutated = changed.code
+        span = spans[old]
+        begin, end = (lines[place.line - 1] + place.column for place in (span.start, span.end))
+        mutated = source[:begin] + module.code_for_node(new) + source[end:]
         try:
             ast.parse(mutated)
         except SyntaxError:
