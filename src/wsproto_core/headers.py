@@ -103,3 +103,8 @@ class Response:
 
     version: str = "1.1"
     """The HTTP version without its name."""
+
+    def __post_init__(self) -> None:
+        """Take what ``Headers`` takes, too: a mapping or pairs."""
+        if not isinstance(self.headers, Headers):
+            object.__setattr__(self, "headers", Headers(self.headers))

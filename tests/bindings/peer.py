@@ -36,7 +36,11 @@ def connect_tcp(port: int, *, window: int | None = None) -> socket.socket:
     sock.settimeout(DEADLINE)
     if window is not None:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window)
-    sock.connect(("127.0.0.1", port))
+    try:
+        sock.connect(("127.0.0.1", port))
+    except OSError:
+        sock.close()
+        raise
     return sock
 
 

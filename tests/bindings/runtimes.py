@@ -258,7 +258,9 @@ class Asyncio(Runtime):
         assert started.wait(DEADLINE)
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self._complaints.append(f"{context.get('message')}: {context.get('exception')!r}")
+        line = f"{context.get('message')}: {context.get('exception')!r}"
+        if not line.startswith("Error on transport creation"):  # a peer's bad TLS, told in debug mode
+            self._complaints.append(line)
 
     def leftovers(self) -> list[str]:
         async def look() -> list[str]:

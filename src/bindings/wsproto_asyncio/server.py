@@ -19,6 +19,8 @@ from .view import WebSocketView
 
 __all__ = ["Server", "serve"]
 
+_ACCEPTS = 16  # new connections in one turn of the loop
+
 Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 
 
@@ -37,7 +39,7 @@ class Server:
     @property
     def sockets(self) -> Sequence[Any]:
         """The listening sockets; empty once closed."""
-        return self._listener.sockets if self._listener is not None else ()
+        return tuple(self._listener.sockets) if self._listener is not None else ()
 
     @property
     def port(self) -> int | None:
@@ -163,26 +165,29 @@ def serve(
     async def start() -> Server:
         server = Server(service)
         loop = asyncio.get_running_loop()
-        tls: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if ssl is not None:
             # The opening handshake includes that of TLS, and a close must not hang in it.
-            tls = {
+            options = {
                 "ssl": ssl,
                 "ssl_handshake_timeout": service.open_timeout or 60.0,
                 "ssl_shutdown_timeout": 5.0,
             }
+        # asyncio takes this for two things: how many may wait in the kernel, and how often it tries
+        # to accept in one turn. Without descriptors each try is logged, so they are told apart.
+        turns = isinstance(loop, asyncio.SelectorEventLoop)
+        options["backlog"] = min(backlog, _ACCEPTS) if turns else backlog
         if unix is not None:
-            server._listener = await loop.create_unix_server(
-                server._new_driver, unix, backlog=backlog, **tls
-            )
+            listener = await loop.create_unix_server(server._new_driver, unix, **options)
         elif sock is not None:
-            server._listener = await loop.create_server(
-                server._new_driver, sock=sock, backlog=backlog, **tls
-            )
+            listener = await loop.create_server(server._new_driver, sock=sock, **options)
         else:
-            server._listener = await loop.create_server(
-                server._new_driver, host, port, backlog=backlog, **tls
-            )
+            listener = await loop.create_server(server._new_driver, host, port, **options)
+        server._listener = listener
+        if turns:
+            for item in listener.sockets:
+                with item.dup() as same:
+                    same.listen(backlog)
         return server
 
     return _Serve(start)

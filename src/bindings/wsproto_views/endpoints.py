@@ -65,12 +65,10 @@ class Service(Generic[ViewT]):
         self._router = Router(views)
         self._on_request = on_request
         self._views: dict[ServerDriver, ViewT] = {}
-        timeouts = [view.OPEN_TIMEOUT for view in self._router.views]
         # What counts until routing has found the view, whose own settings count from there on.
         self._config = Config(
-            open_timeout=(
-                None if None in timeouts else max(item for item in timeouts if item is not None)
-            ),
+            open_timeout=_longest(view.OPEN_TIMEOUT for view in self._router.views),
+            close_timeout=_longest(view.CLOSE_TIMEOUT for view in self._router.views),
             origins=("*",),
             plain_http=on_request is not None,
         )
@@ -134,7 +132,7 @@ class Dial(Generic[ViewT]):
     ) -> None:
         """``tls``: TLS settings were given. Raises ``InvalidUri``, ``ValueError`` or ``TypeError``
         for what cannot be meant, ``NotImplementedError`` for a view that takes no messages."""
-        if "_is_library" not in vars(view):
+        if not (isinstance(view, type) and "_is_library" in vars(view)):
             check_view(view)
         self.uri = parse_uri(url)
         if tls and not self.uri.secure:
@@ -221,6 +219,12 @@ class Dial(Generic[ViewT]):
             logger.info("%s: %s; next attempt in %.1f s", self.uri.host_header, why, delay)
             self.renew()
         return delay
+
+
+def _longest(timeouts: Iterable[float | None]) -> float | None:
+    """The longest of several timeouts; ``None`` is for ever."""
+    known = list(timeouts)
+    return None if None in known else max(item for item in known if item is not None)
 
 
 def check_place(sock: object, unix: object, proxy: object = None) -> None:
