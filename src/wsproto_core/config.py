@@ -52,10 +52,13 @@ class Config:
     users still wait for. ``None``: off."""
 
     close_timeout: float | None = 10.0
-    """Seconds for the peer's Close and end of stream after ours, and for running hooks."""
+    """Seconds for the peer's Close and end of stream after ours, and for running hooks. 10 s is
+    several round trips of the worst link, and what a shutdown can wait for. ``None``: off, and then
+    a peer that never answers is never dropped."""
 
     send_timeout: float | None = 60.0
-    """Seconds in which a peer must take at least one byte while some are queued. ``None``: off."""
+    """Seconds in which a peer must take at least one byte while some are queued. 60 s outlasts a
+    phone that changes networks, not one that is gone. ``None``: off."""
 
     ping_interval: float | None = 20.0
     """Seconds from ping to ping. 20 s stays below the 60 s at which proxies drop an idle
@@ -63,17 +66,21 @@ class Config:
     went from one ping to the next, extensions drop what they can make again (deflate contexts)."""
 
     pong_timeout: float | None = 10.0
-    """Seconds after a ping in which any byte must come. ``None``: never count a miss."""
+    """Seconds after a ping in which any byte must come. 10 s is far above any round trip; longer
+    than ``ping_interval`` makes no sense. ``None``: never count a miss."""
 
     max_missed_pongs: int = 3
-    """Misses in a row that end the connection."""
+    """Misses in a row that end the connection. 3 forgives a short loss of the network; lower it
+    to notice a vanished peer sooner."""
 
     max_backoff: float = 45.0
-    """Seconds: after misses the next ping waits ``ping_interval * 2**misses``, at most this."""
+    """Seconds: after misses the next ping waits ``ping_interval * 2**misses``, at most this.
+    45 s keeps the end of a vanished peer (at 115 s with the defaults) below two minutes."""
 
     receive_timeout: float | None = 120.0
     """Seconds of silence that end the connection, and the longest that one frame may take to
-    arrive (so that a byte now and then does not hold it open). ``None``: off."""
+    arrive (so that a byte now and then does not hold it open). 120 s lets the heartbeat judge
+    first. ``None``: off."""
 
     timeout_close_code: int = 1001
     """The close code of a heartbeat or receive timeout; the reason is
@@ -88,10 +95,12 @@ class Config:
     RFC 9112 section 3 asks for 8,000 at least; 8 KiB is what common proxies take."""
 
     max_headers: int = 100
-    """Header lines of an HTTP head, repeated names counted each time; more is a 431."""
+    """Header lines of an HTTP head, repeated names counted each time; more is a 431. Browsers
+    send about 15; 100 is the usual limit of servers."""
 
     max_body_size: int = 64 << 10
-    """Client: bytes of a refusal's body that are kept; the rest is dropped."""
+    """Client: bytes of a refusal's body that are kept; the rest is dropped. 64 KiB holds any error
+    page that somebody may want to read."""
 
     concurrent_hooks: int = 1
     """Message hooks that may run at once. 1 keeps messages in order; n starts them in order."""
@@ -107,7 +116,8 @@ class Config:
 
     required_extensions: Sequence[str] = ()
     """Client: names of offered extensions without which the connection is of no use. If the server
-    leaves one out, it is closed with 1010 before it opens (RFC 6455 section 7.4.1)."""
+    leaves one out, it is closed with 1010 before it opens (RFC 6455 section 7.4.1). None by
+    default: an extension is an offer."""
 
     subprotocols: Sequence[str] = ()
     """Offered (client) or accepted (server), in order of preference."""

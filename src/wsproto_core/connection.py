@@ -828,7 +828,8 @@ class Connection:
             self._finish_with(
                 Input.FAILED,
                 HandshakeError(
-                    f"expected status 101, the server answered {response.status}", response
+                    f"expected status 101, the server answered {_refusal_text(response)}",
+                    response,
                 ),
                 now,
             )
@@ -1184,6 +1185,15 @@ class Connection:
         if self._error is not None:
             parts.append(str(self._error))
         return f" ({'; '.join(parts)})" if parts else ""
+
+
+def _refusal_text(response: Response) -> str:
+    """The status, and the first line of a body in plain text, bounded and printable."""
+    line = response.body.partition(b"\n")[0].strip()
+    plain = response.headers.get("content-type", "").lower().startswith("text/plain")
+    if not line or not plain:
+        return str(response.status)
+    return f"{response.status}: {line[:200].decode('ascii', 'backslashreplace')!a}"
 
 
 def _describe(close: Close) -> str:

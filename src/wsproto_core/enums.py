@@ -66,7 +66,6 @@ DATA_OPCODES: Final = frozenset({OpCode.CONTINUATION, OpCode.TEXT, OpCode.BINARY
 CONTROL_OPCODES: Final = frozenset({OpCode.CLOSE, OpCode.PING, OpCode.PONG})
 
 
-@unique
 class CloseCode(IntEnum):
     """Why a connection ends (RFC 6455 section 7.4 and the IANA registry).
 
@@ -90,6 +89,10 @@ class CloseCode(IntEnum):
     TRY_AGAIN_LATER = 1013
     BAD_GATEWAY = 1014
     TLS_HANDSHAKE = 1015
+
+    # The names that Duck gives to two of them.
+    NO_STATUS_RCVD = 1005
+    INVALID_DATA = 1007
 
 
 _ON_THE_WIRE: Final = frozenset(

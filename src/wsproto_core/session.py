@@ -386,7 +386,7 @@ class Session:
     def send(
         self,
         data: str | Buffer,
-        opcode: OpCode,
+        opcode: OpCode | int,
         *,
         final: bool = True,
         compress: bool | None = None,
@@ -916,9 +916,7 @@ class Session:
             cause is not None and (error is cause or error is cause.__cause__)
         )
 
-    def _fail(
-        self, error: BaseException, now: float, kind: CallKind = CallKind.MESSAGE
-    ) -> None:
+    def _fail(self, error: BaseException, now: float, kind: CallKind = CallKind.MESSAGE) -> None:
         """A hook failed: 500 to a request, Close 1011 later; on_error is told, if it may be."""
         phase = self.connection.phase
         if phase is Phase.DECIDING:
@@ -970,9 +968,7 @@ class Session:
         its own time.
         """
         opened = self.opened
-        self._keep(
-            lambda item: opened if isinstance(item, Closed) else not self._has_hook(item)
-        )
+        self._keep(lambda item: opened if isinstance(item, Closed) else not self._has_hook(item))
         self._given_up = True
         self._cancel = True
         self._alone = False

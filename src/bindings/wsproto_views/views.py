@@ -341,11 +341,10 @@ def apply_settings(view: BaseView, settings: dict[str, Any]) -> None:
     """Set settings given in lower case on an instance; ``TypeError`` for one that does not exist."""
     for name, value in settings.items():
         attribute = name.upper()
-        if name != name.lower() or attribute not in vars(BaseView) or attribute == "MAGIC_STRING":
-            known = ", ".join(
-                sorted(item.lower() for item in vars(BaseView) if item.isupper())
-            )
-            raise TypeError(f"no setting is called {name!r}; expected one of {known}")
+        known = {item for item in vars(BaseView) if item.isupper()} - {"MAGIC_STRING"}
+        if name != name.lower() or attribute not in known:
+            names = ", ".join(sorted(item.lower() for item in known))
+            raise TypeError(f"no setting is called {name!r}; expected one of {names}")
         setattr(view, attribute, value)
 
 
@@ -524,7 +523,7 @@ class AsyncView(BaseView):
         session, driver = self._attached("send()"), self._driver
         while not session.can_begin():
             await driver.settle(session.can_begin)
-        session.send(data, OpCode(opcode), compress=compress)
+        session.send(data, opcode, compress=compress)
         if session.is_writable():
             driver.publish()
         else:
@@ -557,14 +556,14 @@ class AsyncView(BaseView):
         cancelled in the middle, the message cannot be finished: the connection ends with 1011.
         """
         session, driver = self._attached("send_stream()"), self._driver
-        kind: OpCode | None = None
+        kind: OpCode | int | None = None
         try:
             async for part in _each(parts):
                 if kind is None:
                     while not session.can_begin():
                         await driver.settle(session.can_begin)
                     text = OpCode.TEXT if isinstance(part, str) else OpCode.BINARY
-                    kind = text if opcode is None else OpCode(opcode)
+                    kind = text if opcode is None else opcode
                 session.send(part, kind, final=False, compress=compress)
                 await driver.settle(session.is_writable)
                 session.check_sent()
