@@ -1067,7 +1067,13 @@ class Connection:
         elif timer is Timer.HOOKS:
             self._apply_ends(now)
         elif timer is Timer.OPEN:
-            self._give_up(timer, f"no open connection after {config.open_timeout:g} s", now)
+            reader = self._response_reader
+            response = None if reader is None else reader.eof()
+            if response is not None:
+                # A refusal whose body does not end: its status is what matters.
+                self._receive_response(response, b"", now)
+            else:
+                self._give_up(timer, f"no open connection after {config.open_timeout:g} s", now)
         elif timer is Timer.SEND:
             self._give_up(
                 timer,
