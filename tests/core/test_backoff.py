@@ -1,5 +1,6 @@
 """When a client comes back: the delays, and what is worth another try. A fake clock, fake dice."""
 
+import random
 import ssl
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_connection_that_lived_begins_anew(lived: float, delay: float) -> None
     assert [backoff.delay(0.0, OSError()), backoff.delay(5.0, OSError())] == [5.0, 10.0]
     backoff.opened(100.0)
     assert backoff.delay(100.0 + lived) == delay
+
+
+def test_e12_a_thousand_clients_do_not_come_back_together() -> None:
+    """Full jitter: in no tenth of a span are many more than a tenth of those that were lost."""
+    rng = random.Random(7)
+    clients = [Backoff(rng.random) for _ in range(1000)]
+    for span in (5.0, 10.0, 20.0, 40.0, 60.0, 60.0):
+        delays = [client.delay(0.0) or 0.0 for client in clients]
+        assert max(delays) < span
+        tenths = [int(delay / span * 10) for delay in delays]
+        assert max(tenths.count(tenth) for tenth in range(10)) < 150
 
 
 def test_an_old_connection_counts_once() -> None:
