@@ -60,7 +60,7 @@ KNOWN = ROOT / "tools" / "mutation_known.toml"
 PACKAGE = "wsproto_core"
 
 SLOWEST = 1.0
-"""Seconds of processor time: a test that takes longer (exhaustive, memory) is left out."""
+"""Seconds of processor time, traced: a test that takes longer (exhaustive) is left out."""
 
 UNSTEADY = re.compile(r"linear|no_more_memory|memory_bound|not_copied|speed")
 """Tests by name whose outcome depends on how busy the machine is: left out as well."""
@@ -86,13 +86,7 @@ MODULES = {
     "extensions": Target("wsproto_core.extensions.base", ("test_extensions.py",)),
     "connection": Target(
         "wsproto_core.connection",
-        (
-            "test_connection.py",
-            "test_lifecycle.py",
-            "test_timers.py",
-            "test_conformance_closing.py",
-            "test_conformance_control.py",
-        ),
+        ("test_connection.py", "test_lifecycle.py", "test_timers.py"),
     ),
     "handshake": Target(
         "wsproto_core.handshake", ("test_handshake.py", "test_conformance_handshake.py")
@@ -467,10 +461,9 @@ class Runner:
         self.outcome.left_out = [item.name for item in session.items if item not in items]
         gc.collect()
         gc.freeze()
-        times = self.measure(items)
+        times, hits = self.measure(items, module)
         self.outcome.left_out += [items[at].name for at, took in times.items() if took > SLOWEST]
         times = {at: took for at, took in times.items() if took <= SLOWEST}
-        hits = self.trace({at: items[at] for at in times}, module)
         self.outcome.tests = len(times)
         _, statements = index(ast.parse(self.target.path.read_text()))
         mutants = list(mutants_of(self.target.path))
@@ -542,25 +535,13 @@ class Runner:
         self.seconds = time.process_time() - began
         return not self.failed
 
-    def measure(self, items: list[pytest.Item]) -> dict[int, float]:
-        """The seconds that each takes; all must pass."""
-
-        def work() -> list[tuple[bool, float]]:
-            return [(self.run(item), self.seconds) for item in items]
-
-        results = self.in_fork(work)
-        bad = [items[at].name for at, (passed, _) in enumerate(results) if not passed]
-        if bad:
-            sys.exit(f"these fail without a mutant: {', '.join(bad)}")
-        return {at: took for at, (_, took) in enumerate(results)}
-
-    def trace(
-        self, items: dict[int, pytest.Item], module: types.ModuleType
-    ) -> dict[int, frozenset[int]]:
-        """The lines of the module that each test reaches."""
+    def measure(
+        self, items: list[pytest.Item], module: types.ModuleType
+    ) -> tuple[dict[int, float], dict[int, frozenset[int]]]:
+        """The seconds that each test takes, and the lines that it reaches; all must pass."""
         path = module.__file__
 
-        def work() -> dict[int, list[int]]:
+        def work() -> list[tuple[bool, float, list[int]]]:
             lines: set[int] = set()
 
             def local(frame: types.FrameType, _event: str, _arg: object) -> Any:
@@ -573,18 +554,23 @@ class Runner:
                 lines.add(frame.f_lineno)
                 return local
 
-            found = {}
-            for at, item in items.items():
+            found = []
+            for item in items:
                 lines.clear()
                 sys.settrace(outer)
                 try:
-                    self.run(item)
+                    passed = self.run(item)
                 finally:
                     sys.settrace(None)
-                found[at] = sorted(lines)
+                found.append((passed, self.seconds, sorted(lines)))
             return found
 
-        return {int(at): frozenset(lines) for at, lines in self.in_fork(work).items()}
+        results = self.in_fork(work)
+        bad = [items[at].name for at, (passed, _, _) in enumerate(results) if not passed]
+        if bad:
+            sys.exit(f"these fail without a mutant: {', '.join(bad)}")
+        times = {at: took for at, (_, took, _) in enumerate(results)}
+        return times, {at: frozenset(lines) for at, (_, _, lines) in enumerate(results)}
 
     def reach(
         self,
