@@ -106,5 +106,4 @@ class Response:
 
     def __post_init__(self) -> None:
         """Take what ``Headers`` takes, too: a mapping or pairs."""
-        if not isinstance(self.headers, Headers):
-            object.__setattr__(self, "headers", Headers(self.headers))
+        object.__setattr__(self, "headers", Headers(self.headers))

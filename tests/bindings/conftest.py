@@ -47,7 +47,9 @@ def tls_link(runtime: Runtime, role: str, tls: Tls) -> Iterator[Link]:
 
 
 @pytest.fixture(params=["plain", "tls"])
-def any_link(runtime: Runtime, role: str, tls: Tls, request: pytest.FixtureRequest) -> Iterator[Link]:
+def any_link(
+    runtime: Runtime, role: str, tls: Tls, request: pytest.FixtureRequest
+) -> Iterator[Link]:
     """Plain, and over TLS."""
     link = Link(runtime, role, tls if request.param == "tls" else None)
     yield link

@@ -1,7 +1,7 @@
 """Where the contract suite meets a runtime: one class for each, and nothing of it in a scenario.
 
 A scenario is plain code in the test's thread. It holds a raw ``Peer`` on one side and, on the
-other, a runtime that runs our views in a thread of its own. Views are written once, as subclasses of
+other, a runtime that runs our views in a thread of its own. Views are written once, subclasses of
 ``AsyncView`` with ``async def`` hooks; ``adopt`` makes them views of the runtime. (A threaded
 runtime wraps: its hooks run the coroutine to its end, its methods return what can be awaited.)
 
@@ -40,6 +40,7 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 View: TypeAlias = type[AsyncView]
 
 
@@ -106,10 +107,10 @@ class Gate(ABC):
     async def wait(self) -> None: ...
 
 
-class Running(Protocol[T]):
+class Running(Protocol[R_co]):
     """Something that the runtime runs for the test."""
 
-    def result(self, timeout: float | None = DEADLINE) -> T: ...
+    def result(self, timeout: float | None = DEADLINE) -> R_co: ...
 
     def exception(self, timeout: float | None = DEADLINE) -> BaseException | None: ...
 
@@ -149,7 +150,7 @@ class Tls:
 class Runtime(ABC):
     """One runtime, running in a thread of its own between ``start`` and ``stop``."""
 
-    View: View
+    view_class: View
     """Its ``WebSocketView``."""
 
     @abstractmethod
@@ -157,7 +158,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def leftovers(self) -> list[str]:
-        """What our code left running: tasks, timers. Threads and descriptors are counted outside."""
+        """What our code left running: tasks, timers. Threads and files are counted outside."""
 
     @abstractmethod
     def stop(self) -> list[str]:
@@ -190,19 +191,17 @@ class Runtime(ABC):
         """Run it and wait for the outcome."""
         return self.spawn(function, *args).result(DEADLINE)
 
-    def adopt(
-        self, view: View, made: Callable[[Any], None] | None = None, **settings: Any
-    ) -> View:
+    def adopt(self, view: View, made: Callable[[Any], None] | None = None, **settings: Any) -> View:
         """``view`` as a view of this runtime; ``made`` is told of each instance."""
         namespace: dict[str, Any] = dict(settings)
         if made is not None:
 
             def __init__(self: Any, upgrade_request: Any, **kwargs: Any) -> None:  # noqa: N807
-                super(adopted, self).__init__(upgrade_request, **kwargs)
+                super(adopted, self).__init__(upgrade_request, **kwargs)  # type: ignore[misc]
                 made(self)
 
             namespace["__init__"] = __init__
-        adopted: View = type(view.__name__, (view, self.View), namespace)
+        adopted: View = type(view.__name__, (view, self.view_class), namespace)
         return adopted
 
 
@@ -233,7 +232,7 @@ class AsyncioGate(Gate):
 class Asyncio(Runtime):
     """asyncio as it comes."""
 
-    View = wsproto_asyncio.WebSocketView
+    view_class = wsproto_asyncio.WebSocketView
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
@@ -259,7 +258,9 @@ class Asyncio(Runtime):
 
     def _complain(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         line = f"{context.get('message')}: {context.get('exception')!r}"
-        if not line.startswith("Error on transport creation"):  # a peer's bad TLS, told in debug mode
+        if not line.startswith(
+            "Error on transport creation"
+        ):  # a peer's bad TLS, told in debug mode
             self._complaints.append(line)
 
     def leftovers(self) -> list[str]:
@@ -294,10 +295,10 @@ class Asyncio(Runtime):
     def connect(
         self, url: str, view: View | None = None, **options: Any
     ) -> AbstractAsyncContextManager[Any]:
-        return wsproto_asyncio.connect(url, view, **options)  # type: ignore[arg-type]
+        return wsproto_asyncio.connect(url, view, **options)
 
     async def opened(self, url: str, view: View | None = None, **options: Any) -> Any:
-        return await wsproto_asyncio.connect(url, view, **options)  # type: ignore[arg-type]
+        return await wsproto_asyncio.connect(url, view, **options)
 
     def gate(self) -> Gate:
         return AsyncioGate()
@@ -424,9 +425,7 @@ class Link:
         """Call a method of the view in its runtime and wait for the outcome."""
         return self.spawn(function, *args, **kwargs).result(DEADLINE)
 
-    def spawn(
-        self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any
-    ) -> Running[T]:
+    def spawn(self, function: Callable[..., Awaitable[T]], *args: Any, **kwargs: Any) -> Running[T]:
         """Call a method of the view in its runtime."""
         return self.runtime.spawn(lambda: function(*args, **kwargs))
 

@@ -123,9 +123,8 @@ def test_two_places_at_once(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use(runtime: Asyncio) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        with pytest.raises(OSError, match="in use"):
-            runtime.call(lambda: _served(port=sock.getsockname()[1]))
+    with socket.create_server(("127.0.0.1", 0)) as sock, pytest.raises(OSError, match="in use"):
+        runtime.call(lambda: _served(port=sock.getsockname()[1]))
 
 
 def test_a_refused_port(runtime: Asyncio) -> None:
@@ -237,7 +236,9 @@ def test_ssl_for_a_plain_address(tls: Tls) -> None:
         (b"\x16\x03\x01\x02\x00\x01\x00", 400, b""),
     ],
 )
-def test_refused_requests(runtime: Asyncio, wire: bytes, status: int, word: bytes, link: Link) -> None:
+def test_refused_requests(
+    runtime: Asyncio, wire: bytes, status: int, word: bytes, link: Link
+) -> None:
     port, _ = link.serve(Echo)
     with Peer(connect_tcp(port), is_client=True) as peer:
         peer.send_raw(wire)
@@ -299,7 +300,9 @@ def test_on_request_gives_a_page_and_judges(runtime: Asyncio, link: Link) -> Non
     assert seen[3][:2] == ("/set", True)
 
 
-def test_on_request_of_the_server_fails(runtime: Asyncio, caplog: pytest.LogCaptureFixture, link: Link) -> None:
+def test_on_request_of_the_server_fails(
+    runtime: Asyncio, caplog: pytest.LogCaptureFixture, link: Link
+) -> None:
     async def fail(request: UpgradeRequest) -> None:
         raise RuntimeError("secret")
 
@@ -414,7 +417,7 @@ def test_post_after_the_loop_is_closed(name: str) -> None:
     link.view.post("nobody hears it")
 
 
-# ---------------------------------------------------------------------------------- a client's arguments
+# ---------------------------------------------------------------------------------- arguments
 
 
 def test_settings_as_keywords(runtime: Asyncio, link: Link) -> None:
@@ -427,7 +430,7 @@ def test_settings_as_keywords(runtime: Asyncio, link: Link) -> None:
             max_frame_size=5,
             extensions=(),
         ) as ws:
-            while ws.latency is None:
+            while ws.latency is None:  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(0)
             await ws.send("0123456789")
             with pytest.raises(PayloadTooBig):
@@ -449,9 +452,7 @@ def test_settings_as_keywords(runtime: Asyncio, link: Link) -> None:
         ({"max_message_size": 0}, ValueError),
     ],
 )
-def test_settings_that_cannot_be_meant(
-    settings: dict[str, Any], error: type[Exception]
-) -> None:
+def test_settings_that_cannot_be_meant(settings: dict[str, Any], error: type[Exception]) -> None:
     with pytest.raises(error, match=next(iter(settings))):
         connect("ws://127.0.0.1/", **settings)
 
@@ -466,7 +467,7 @@ def test_addresses_that_are_none(url: str) -> None:
 def test_views_that_are_none(view: Any) -> None:
     with pytest.raises(TypeError, match="WebSocketView"):
         connect("ws://a/", view)
-    with pytest.raises(TypeError, match="view class|WebSocketView"):
+    with pytest.raises(TypeError, match=r"view class|WebSocketView"):
         serve(view)
 
 
@@ -496,7 +497,7 @@ def test_the_first_step_runs_inside_a_task(runtime: Asyncio, log: Log, link: Lin
         async def on_text(self, text: str) -> None:
             task = asyncio.current_task()
             assert task is not None
-            async with asyncio.timeout(DEADLINE):
+            async with asyncio.timeout(DEADLINE):  # noqa: ASYNC100 - it asks for a task
                 log.add("timeout()")
             async with asyncio.TaskGroup() as group:
                 group.create_task(asyncio.sleep(0))

@@ -125,7 +125,7 @@ def test_router_of_one() -> None:
     assert serves(Router(Room), "/any/where") == ("Room", {})
     assert serves(Router(path("/<a>", Room)), "/x") == ("Room", {"a": "x"})
     assert Router(Room).views == (Room,)
-    generator = (route for route in [Route("/a", Room)])
+    generator = (route for route in [Route[AsyncView]("/a", Room)])
     assert serves(Router(generator), "/a") == ("Room", {})
 
 

@@ -75,9 +75,7 @@ def test_a_server_that_leaves_during_the_handshake(
 
 def test_g4_cancelled_connects(runtime: Runtime) -> None:
     with Listener() as listener:
-        opened = runtime.call(
-            lambda: runtime.within(0.05, lambda: runtime.opened(listener.url()))
-        )
+        opened = runtime.call(lambda: runtime.within(0.05, lambda: runtime.opened(listener.url())))
         assert opened is None
         with listener.accept() as peer:
             peer.read_head()
@@ -581,5 +579,3 @@ def _request(port: int) -> bytes:
         "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     ).encode()
-
-

@@ -132,8 +132,9 @@ class Dial(Generic[ViewT]):
     ) -> None:
         """``tls``: TLS settings were given. Raises ``InvalidUri``, ``ValueError`` or ``TypeError``
         for what cannot be meant, ``NotImplementedError`` for a view that takes no messages."""
-        if not (isinstance(view, type) and "_is_library" in vars(view)):
-            check_view(view)
+        cls: object = view
+        if not (isinstance(cls, type) and "_is_library" in vars(cls)):
+            check_view(cls)
         self.uri = parse_uri(url)
         if tls and not self.uri.secure:
             raise ValueError(f"expected a wss:// address with ssl, got {url!r}")
