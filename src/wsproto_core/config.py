@@ -200,6 +200,11 @@ def _integer(config: Config, name: str, least: int, *, optional: bool = False) -
         raise ValueError(f"{name} must be at least {least}, not {value}")
 
 
+# Seconds. On a clock of any size a deadline must lie after now: floats tell a millisecond apart up
+# to 2**42 seconds, and shorter times are no settings that can be meant.
+_LEAST = 0.001
+
+
 def _seconds(config: Config, name: str, *, zero: bool, optional: bool = True) -> None:
     value = getattr(config, name)
     if value is None:
@@ -208,8 +213,8 @@ def _seconds(config: Config, name: str, *, zero: bool, optional: bool = True) ->
         raise TypeError(f"{name} must be a number of seconds, not None")
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
-        least = "0 or more" if zero else "more than 0"
+    if not math.isfinite(value) or (value < _LEAST and not (zero and value == 0)):
+        least = f"0, or {_LEAST} or more" if zero else f"{_LEAST} or more"
         raise ValueError(f"{name} must be {least} seconds, not {value}")
 
 
