@@ -213,9 +213,11 @@ def _seconds(config: Config, name: str, *, zero: bool, optional: bool = True) ->
         raise TypeError(f"{name} must be a number of seconds, not None")
     if not isinstance(value, (int, float)) or isinstance(value, bool):
         raise TypeError(f"{name} must be a number of seconds, not {value!r}")
-    if not math.isfinite(value) or (value < _LEAST and not (zero and value == 0)):
-        least = f"0, or {_LEAST} or more" if zero else f"{_LEAST} or more"
+    if not math.isfinite(value) or value < 0 or (value == 0 and not zero):
+        least = "0 or more" if zero else "more than 0"
         raise ValueError(f"{name} must be {least} seconds, not {value}")
+    if 0 < value < _LEAST:
+        raise ValueError(f"{name} must be at least {_LEAST} seconds, not {value}")
 
 
 # The names of all settings, for those who build a Config from something else (views, commands).
