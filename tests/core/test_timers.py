@@ -776,3 +776,18 @@ def test_no_state_loops(step: float, reading: bool, pong_timeout: float | None) 
     for count in range(1, 400):
         alone.tick(count * step)
     assert len(alone.pings()) <= 400
+
+
+@pytest.mark.parametrize("now", [0.0, 1e9, 1e12])
+def test_the_shortest_times_that_may_be_set_do_not_loop(now: float) -> None:
+    config = Config(ping_interval=0.001, pong_timeout=0.001, receive_timeout=0.001, max_backoff=1)
+    connection = Connection.after_handshake(Role.SERVER, config, Agreement(), now=now)
+    connection.set_reading(False, now)
+    for _ in range(20):
+        at = connection.next_deadline()
+        assert at is not None
+        assert at > now
+        now = at
+        connection.handle_timeout(now)
+    with pytest.raises(ValueError, match="ping_interval"):
+        Config(ping_interval=1e-12)
