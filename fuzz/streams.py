@@ -85,7 +85,7 @@ TOKENS: Final = (
 )  # fmt: skip
 
 SEEDS: Final = {Role.CLIENT: seeds(b""), Role.SERVER: seeds(_NO_KEY) + seeds(KEY)}
-STEPS: Final = (6000, 120)
+STEPS: Final = (2500, 50)
 
 
 def _open(role: Role, options: int) -> Trail:

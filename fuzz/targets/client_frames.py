@@ -20,7 +20,7 @@ from ..streams import STEPS, TOKENS, check_stream
 __all__ = ["MEMORY", "SEEDS", "STEPS", "TOKENS", "check"]
 
 SEEDS = _SEEDS[Role.SERVER]
-MEMORY = (400_000, 400)
+MEMORY = (160_000, 160)
 
 
 def check(data: bytes) -> Hashable:

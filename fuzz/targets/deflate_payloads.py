@@ -73,8 +73,8 @@ TOKENS: Final = (
     bytes.fromhex("f248cdc9c90700"), b"\x00\x01\x00\xfe\xffa", b"\x4b\x04\x00", b"\x00\x02\x03\x00",
     _deflated(bytes(5000)), _deflated(b"a", mode=zlib.Z_FINISH), b"\x00\x00",
 )  # fmt: skip
-STEPS: Final = (5000, 250)
-MEMORY: Final = (2_500_000, 2000)
+STEPS: Final = (1_500, 80)
+MEMORY: Final = (1_200_000, 1000)
 
 
 def check(data: bytes) -> Hashable:

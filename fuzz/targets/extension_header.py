@@ -48,8 +48,8 @@ TOKENS: Final = (
     b"server_no_context_takeover", b"client_no_context_takeover", b"server_max_window_bits=",
     b"client_max_window_bits", b"=8", b"=15", b"=16", b"=08", b"=+9", b'="9"', b"x=y", b";;", b",,",
 )  # fmt: skip
-STEPS: Final = (6000, 60)
-MEMORY: Final = (600_000, 400)
+STEPS: Final = (2_000, 20)
+MEMORY: Final = (800_000, 600)
 
 _TEXT: Final = b"the quick brown fox jumps over the lazy dog; the quick brown fox again"
 

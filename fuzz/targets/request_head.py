@@ -77,8 +77,8 @@ TOKENS: Final = (
     b"HTTP/2.0", b"GET ", b"CONNECT ", b"HEAD ", b"OPTIONS * ", b"/", b"#", b"%00", b"[::1]",
     b"http://", b"@", b":65536", b"A" * 100, b"X: y\r\n" * 9, b" folded\r\n",
 )  # fmt: skip
-STEPS: Final = (8000, 200)
-MEMORY: Final = (400_000, 400)
+STEPS: Final = (2_500, 60)
+MEMORY: Final = (120_000, 120)
 
 
 def check(data: bytes) -> Hashable:

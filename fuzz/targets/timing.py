@@ -55,8 +55,8 @@ SEEDS: Final = tuple(
     )
 )
 TOKENS: Final = (b"\x50\x10", b"\x52\x08", b"\x10", b"\x14\x40", b"\x16\x01", b"\x05\x30")
-STEPS: Final = (60_000, 1500)
-MEMORY: Final = (500_000, 2000)
+STEPS: Final = (6_000, 150)
+MEMORY: Final = (80_000, 300)
 
 
 class _Clocked(Trail):

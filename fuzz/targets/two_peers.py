@@ -64,8 +64,8 @@ TOKENS: Final = (
     b"\x98",
     b"\x08",
 )
-STEPS: Final = (60_000, 2500)
-MEMORY: Final = (1_500_000, 4000)
+STEPS: Final = (15_000, 600)
+MEMORY: Final = (600_000, 1500)
 
 
 class _Side:
