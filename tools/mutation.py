@@ -407,6 +407,7 @@ class Outcome:
 
     timeout: list[str] = field(default_factory=list)
     survived: list[Mutant] = field(default_factory=list)
+    every: int = 1
     unreached: list[Mutant] = field(default_factory=list)
     broken: list[Mutant] = field(default_factory=list)
     """Those that cannot even be put in place, such as ``int(None)`` for a constant: any import
@@ -437,7 +438,7 @@ class Runner:
     def __init__(self, target: Target, options: argparse.Namespace) -> None:
         self.target = target
         self.options = options
-        self.outcome = Outcome()
+        self.outcome = Outcome(every=options.every)
         self.failed = False
         self.seconds = 0.0
 
@@ -465,6 +466,7 @@ class Runner:
         mutants = list(mutants_of(self.target.path))
         if self.options.function:
             mutants = [m for m in mutants if self.options.function in m.function]
+        mutants = mutants[:: self.options.every]
         if self.options.again:
             mutants = self.still_there(mutants)
         print(
@@ -689,7 +691,7 @@ a rule): a test that repeats a sentence word by word holds nothing but the sente
 these runs are tests that take more than {slowest} s and those that measure time or memory, so a few
 survivors below are noticed by the whole suite.
 
-"Not reached" counts as survived. A timeout (a loop without end) counts as killed.
+Where "1 of N" stands, only each Nth mutant was run: a sample. "Not reached" counts as survived. A timeout (a loop without end) counts as killed.
 
 | Module | Tests | Mutants | Killed | Timeout | Survived | Not reached | % | Date | Commit |
 |---|--:|--:|--:|--:|--:|--:|--:|---|---|
@@ -715,7 +717,8 @@ def write_page(results: dict[str, Outcome]) -> None:
     today = dt.datetime.now(dt.UTC).date()
     for name, outcome in results.items():
         rows[name] = (
-            f"| `{name}` | {outcome.tests} | {outcome.total} | {len(outcome.killed)} |"
+            f"| `{name}` | {outcome.tests} | {outcome.total}"
+            f"{f' (1 of {outcome.every})' if outcome.every > 1 else ''} | {len(outcome.killed)} |"
             f" {len(outcome.timeout)}"
             f" | {len(outcome.survived)} | {len(outcome.unreached)} | {outcome.share:.1f}"
             f" | {today} | {commit()} |"
@@ -755,6 +758,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time")
     parser.add_argument("--function", help="only functions whose name contains this; no page")
     parser.add_argument("-k", help="pytest's: a part of the tests; no page")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="each Nth mutant only")
     parser.add_argument("--again", action="store_true", help="only what the last run did not kill")
     parser.add_argument("--show", action="store_true", help="print each survivor")
     parser.add_argument("--debug", action="store_true", help="print what the forks print")
@@ -797,6 +801,10 @@ def main() -> None:
         print(f"tests left out: {', '.join(outcome.left_out)}")
     if options.function or options.k:
         return
+    if not options.no_page:
+        write_page({name: outcome})
+    if options.every > 1:
+        return
     LAST.mkdir(parents=True, exist_ok=True)
     last = {
         "source": MODULES[name].path.read_text(),
@@ -804,8 +812,6 @@ def main() -> None:
         "timeout": outcome.timeout,
     }
     (LAST / f"{name}.json").write_text(json.dumps(last))
-    if not options.no_page:
-        write_page({name: outcome})
 
 
 if __name__ == "__main__":
