@@ -691,7 +691,8 @@ a rule): a test that repeats a sentence word by word holds nothing but the sente
 these runs are tests that take more than {slowest} s and those that measure time or memory, so a few
 survivors below are noticed by the whole suite.
 
-Where "1 of N" stands, only each Nth mutant was run: a sample. "Not reached" counts as survived. A timeout (a loop without end) counts as killed.
+"1 of N": only each Nth mutant was run, a sample. "Not reached" counts as survived. A timeout (a
+loop without end) counts as killed.
 
 | Module | Tests | Mutants | Killed | Timeout | Survived | Not reached | % | Date | Commit |
 |---|--:|--:|--:|--:|--:|--:|--:|---|---|
