@@ -10,15 +10,12 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Literal
 
 from .enums import is_usable_close_code
+from .headers import TOKEN_CHARS
 
 if TYPE_CHECKING:
     from .extensions.base import Extension
 
 __all__ = ["Config"]
-
-_TOKEN_CHARS = frozenset(
-    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +163,7 @@ class Config:
         if self.origins is not None:
             _strings(self, "origins")
         for protocol in self.subprotocols:
-            if not protocol or not _TOKEN_CHARS.issuperset(protocol):
+            if not protocol or not TOKEN_CHARS.issuperset(protocol):
                 raise ValueError(
                     f"a subprotocol must be a token (RFC 6455 4.1: letters, digits and "
                     f"!#$%&'*+-.^_`|~), not {protocol!r}"

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha1
 from typing import Final
 
-from .config import _TOKEN_CHARS, Config
+from .config import Config
 from .errors import HandshakeError, LocalProtocolError, ProtocolError
 from .events import Agreement, ExtensionNegotiated, HttpRequest, Offer, Request
 from .extensions.base import Agreed, Extension, Params, format_extensions, parse_extensions
-from .headers import Headers, HeadersLike, RequestHead, Response
+from .headers import TOKEN_CHARS, Headers, HeadersLike, RequestHead, Response
 from .http11 import CONTINUE, Refusal, shown_untrusted, wrong_method
 from .uri import DEFAULT_PORTS, Uri, split_host_untrusted
 
@@ -519,7 +519,7 @@ def _parse_subprotocols_untrusted(lines: Sequence[str]) -> tuple[str, ...]:
     if not names:
         raise Refusal(400, "expected a name in Sec-WebSocket-Protocol, got an empty list")
     for name in names:
-        if not _TOKEN_CHARS.issuperset(name):
+        if not TOKEN_CHARS.issuperset(name):
             raise Refusal(
                 400, f"expected tokens in Sec-WebSocket-Protocol, got {shown_untrusted(name)}"
             )
@@ -591,7 +591,7 @@ def _check_value(name: str, value: object) -> None:
 
 
 def _check_name(name: object, reserved: frozenset[str], where: str) -> None:
-    if not isinstance(name, str) or not name or not _TOKEN_CHARS.issuperset(name):
+    if not isinstance(name, str) or not name or not TOKEN_CHARS.issuperset(name):
         raise LocalProtocolError(
             "expected a header name that is a token (RFC 9110 section 5.1), "
             f"got {shown_untrusted(str(name))}"

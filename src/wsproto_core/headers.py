@@ -6,9 +6,14 @@ Tests: ``tests/core/test_headers.py``.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["Headers", "HeadersLike", "RequestHead", "Response"]
+__all__ = ["TOKEN_CHARS", "Headers", "HeadersLike", "RequestHead", "Response"]
+
+TOKEN_CHARS: Final = frozenset(
+    "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+"""What a token is made of (RFC 9110 section 5.6.2): names of fields, subprotocols, extensions."""
 
 
 class Headers(Mapping[str, str]):

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
-from ..config import _TOKEN_CHARS
 from ..enums import Role
 from ..events import Offer
+from ..headers import TOKEN_CHARS
 
 __all__ = [
     "Agreed",
@@ -127,7 +127,7 @@ def format_extensions(offers: Iterable[Offer | tuple[str, Params]]) -> str:
 _END: Final = "\0"
 
 # Flat patterns without alternatives to go back to: each is linear, and so are all together.
-_TOKEN: Final = re.compile(f"([{re.escape(''.join(sorted(_TOKEN_CHARS)))}]+)[ \t]*")
+_TOKEN: Final = re.compile(f"([{re.escape(''.join(sorted(TOKEN_CHARS)))}]+)[ \t]*")
 _SPACE: Final = re.compile(r"[ \t]*")
 _BETWEEN: Final = re.compile(r"[ \t,]*")
 
@@ -173,7 +173,7 @@ def _quoted_untrusted(text: str, at: int) -> tuple[str, int]:
     while text[at] != '"':
         if text[at] == "\\":
             at += 1
-        if text[at] not in _TOKEN_CHARS:
+        if text[at] not in TOKEN_CHARS:
             raise _unexpected(text, at, "a token and the closing quote")
         characters.append(text[at])
         at += 1
