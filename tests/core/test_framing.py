@@ -552,3 +552,25 @@ def test_a_long_frame_is_measured_by_all_its_length_bytes(build: ModuleType) -> 
     peer = Peer(build, False, max_frame=size - 1)
     assert peer.read(b"\x82\x7f" + size.to_bytes(8, "big")) == []
     assert peer.decoder.fault[1] == f"frame of {size} bytes is over the limit of {size - 1}"
+
+
+@pytest.mark.parametrize("size", [126, 127, 65536])
+def test_a_control_frame_over_125_bytes(peer: Peer, size: int) -> None:
+    data = peer.frame(0x89, bytes(size))
+    assert peer.read(data[:1]) == []
+    assert peer.decoder.fault is None
+    assert peer.read(data[1:2]) == []
+    assert peer.decoder.fault == (
+        1002,
+        "a control frame must not have more than 125 bytes of payload",
+        "RFC 6455 5.5",
+    )
+
+
+def test_a_frame_is_unfinished_until_its_last_byte(peer: Peer) -> None:
+    data = peer.frame(0x82, b"abc")
+    for end in range(1, len(data)):
+        peer.read(data[end - 1 : end])
+        assert peer.decoder.mid_frame
+    peer.read(data[-1:])
+    assert not peer.decoder.mid_frame
