@@ -538,3 +538,51 @@ def test_a_ping_is_awaited_until_it_or_a_later_one_is_answered(role: Role) -> No
     assert connection.awaits_pong(b"1")
     rig.feed(rig.frame(0x8A, b"2"))
     assert [connection.awaits_pong(one) for one in (b"1", b"2", b"3")] == [False, False, True]
+
+
+# ------------------------------------------------------------------ what mutants have shown
+
+
+def test_a_client_sends_the_headers_that_it_is_given() -> None:
+    client = Connection(Role.CLIENT, now=7.0, target="ws://h/", headers=[("X-Color", "red")])
+    assert b"\r\nX-Color: red\r\n" in b"".join(client.data_to_send())
+    assert client.time == 7.0
+
+
+def test_without_a_frame_limit_a_message_is_one_frame(role: Role) -> None:
+    rig = Rig(role, Config(max_frame_size=None, max_message_size=None))
+    rig.connection.send_binary(bytes(3 << 20))
+    assert rig.sent() == [(0x82, bytes(3 << 20))]
+    rig.feed(rig.frame(0x82, bytes(3 << 20)))
+    assert rig.take() == [Message(bytes(3 << 20), OpCode.BINARY)]
+
+
+def test_payloads_up_to_16_kib_are_joined_with_their_header() -> None:
+    server = Rig(Role.SERVER).connection
+    for size, buffers in ((16 << 10, 1), ((16 << 10) + 1, 2)):
+        server.send_binary(bytes(size))
+        assert len(server.data_to_send()) == buffers
+
+
+def test_the_last_eight_heartbeats_are_remembered(role: Role) -> None:
+    rig = Rig(role, Config(ping_interval=10.0, pong_timeout=None, receive_timeout=None))
+    beats: list[bytes] = []
+    for _ in range(10):
+        rig.now += 10.0
+        rig.connection.handle_timeout(rig.now)
+        beats += [payload for _, payload in rig.sent()]
+    assert len(beats) == 10
+    assert [rig.connection.awaits_pong(beat) for beat in beats] == [False] * 2 + [True] * 8
+
+
+@pytest.mark.parametrize(("pending", "closed_at"), [(99, 15.0), (100, 10.0)])
+def test_one_byte_taken_is_progress(pending: int, closed_at: float) -> None:
+    config = Config(send_timeout=10.0, ping_interval=None, receive_timeout=None)
+    rig = Rig(Role.SERVER, config)
+    connection = rig.connection
+    connection.send_binary(bytes(98))
+    connection.data_to_send()
+    connection.write_blocked(100, rig.now)
+    assert connection.next_deadline() == rig.now + 10.0
+    connection.write_blocked(pending, rig.now + 5.0)
+    assert connection.next_deadline() == rig.now + closed_at

@@ -574,3 +574,12 @@ def test_a_frame_is_unfinished_until_its_last_byte(peer: Peer) -> None:
         assert peer.decoder.mid_frame
     peer.read(data[-1:])
     assert not peer.decoder.mid_frame
+
+
+@pytest.mark.parametrize("head", ["827e0005", "827f0000000000000005", "827fffffffffffffffff"])
+def test_nothing_of_a_frame_with_a_bad_length_is_given(build: ModuleType, head: str) -> None:
+    peer = Peer(build, False)
+    assert peer.read(bytes.fromhex(head) + bytes(300)) == []
+    assert peer.decoder.fault[0] == 1002
+    assert peer.decoder.serial == 0
+    assert not peer.decoder.in_message
