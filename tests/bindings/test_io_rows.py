@@ -12,6 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -665,6 +666,23 @@ def test_f7_timers_do_not_pile_up(runtime: Runtime) -> None:
             peer.bye()
     finally:
         link.end()
+
+
+def test_f7_a_timer_that_is_due_at_once(link: Link) -> None:
+    """And then one that is due before it. (uvloop gives no timer for the first.)"""
+    peer = link.open(Echo)
+    driver = link.view._driver
+
+    async def arm_twice() -> None:
+        session, now = driver.session, driver.now()
+        for at in (now, now - 1):
+            driver.session = SimpleNamespace(next_deadline=lambda at=at: at)
+            driver._arm()
+        driver.session = session
+
+    link.runtime.call(arm_twice)
+    peer.text("hello")
+    assert peer.message() == "hello"
 
 
 def test_f8_tls_records_in_pieces(runtime: Runtime, tls: Tls) -> None:

@@ -55,7 +55,8 @@ class Driver(asyncio.Protocol):
         self._pausing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0  # a timer of uvloop that is due at once does not know it
         self._blocked = False
         self._reading = True
         self._writing = True  # our direction was not ended
@@ -260,10 +261,11 @@ class Driver(asyncio.Protocol):
             if timer is not None:
                 timer.cancel()
                 self._timer = None
-        elif timer is None or at < timer.when():
+        elif timer is None or at < self._timer_at:
             if timer is not None:
                 timer.cancel()
             self._timer = self.loop.call_at(at, self._on_timer)
+            self._timer_at = at
 
     def _on_timer(self) -> None:
         self._timer = None
