@@ -161,6 +161,10 @@ class _Start:
 _Item: TypeAlias = Event | _Trouble | _Start
 
 _NO_HOOKS: Final = Hooks()
+
+_PATIENCE: Final = 1.0
+"""Seconds: for so long an ending waits for a reader that took a message and may answer it. Hooks,
+which tell when they are done, are waited for up to ``close_timeout``."""
 _MUTE: Final = (Phase.DRAINING, Phase.CLOSED)  # nothing that the peer says counts any more
 
 
@@ -212,6 +216,8 @@ class Session:
         self._reader = False  # somebody waits for a message
         self._reads = False  # somebody did, and may come back for more
         self._in_hand = False  # a message was taken, and its reader did not come back yet
+        self._read_at = -math.inf  # when the reader was last heard of
+        self._hold_until = math.inf  # when a reader that does not come back holds up no ending
         self._keeps_control = False  # the reader wants control frames too
         self._awaited: dict[bytes, float] = {}  # pings somebody waits for: when they were sent
         self._rtts: dict[bytes, float] = {}
@@ -249,6 +255,8 @@ class Session:
         self.connection.handle_timeout(now)
         if now >= self._overdue:
             self._give_up_hooks()
+        if now >= self._hold_until:
+            self._hold_until = math.inf
         self._look(now)
 
     def write_blocked(self, pending: int, now: float) -> None:
@@ -305,10 +313,11 @@ class Session:
 
     def next_deadline(self) -> float | None:
         """When to call ``tick`` at the latest; ``None`` if nothing is waited for."""
+        ours = min(self._overdue, self._hold_until)
         at = self.connection.next_deadline()
-        if self._overdue == math.inf:
+        if ours == math.inf:
             return at
-        return self._overdue if at is None else min(at, self._overdue)
+        return ours if at is None else min(at, ours)
 
     def has_output(self) -> bool:
         """Whether ``take_output`` would give anything."""
@@ -575,6 +584,7 @@ class Session:
             )
         self._reader = True
         self._reads = True
+        self._read_at = now
         self._in_hand = False
         self._keep_control(control)
         self._look(now)
@@ -606,6 +616,7 @@ class Session:
         assert isinstance(item, (Message, Chunk, Ping, Pong, Close))
         self._cost -= _cost_of(item)
         self._in_hand = True
+        self._read_at = now
         self._look(now)
         return item
 
@@ -628,7 +639,7 @@ class Session:
                 if not connection.ending:
                     break
                 if connection.phase is Phase.OPEN and (
-                    self._is_busy or self._tell(connection.error)
+                    self._is_busy(now) or self._tell(connection.error)
                 ):
                     break
                 events = connection.events()
@@ -642,13 +653,17 @@ class Session:
     def _has_room(self) -> bool:
         return self._cost < self.connection.config.read_high_water
 
-    @property
-    def _is_busy(self) -> bool:
+    def _is_busy(self, now: float) -> bool:
         """Whether what came before is still being handled."""
         if self._running or self._alone:
             return True
         if self._reads and not self.hooks.takes_messages:
-            return bool(self._queue) or self._in_hand
+            # Nobody knows whether a reader will come back, so it is waited for, but not for long:
+            # the peer waits for the answer to its Close.
+            if not (self._queue or self._in_hand) or now >= self._read_at + _PATIENCE:
+                return False
+            self._hold_until = self._read_at + _PATIENCE
+            return True
         return any(self._has_hook(item) for item in self._queue)
 
     @property
