@@ -773,14 +773,16 @@ class Connection:
     def _receive_head(self, data: bytes, now: float) -> None:
         if self._request_reader is not None:
             self._receive_request(self._request_reader, data, now)
-        elif self._response_reader is not None:
-            try:
-                response = self._response_reader.feed(data)
-            except HandshakeError as error:
-                self._finish_with(Input.FAILED, error, now)
-            else:
-                if response is not None:
-                    self._receive_response(response, self._response_reader.tail, now)
+            return
+        reader = self._response_reader
+        assert reader is not None
+        try:
+            response = reader.feed(data)
+        except HandshakeError as error:
+            self._finish_with(Input.FAILED, error, now)
+        else:
+            if response is not None:
+                self._receive_response(response, reader.tail, now)
 
     def _receive_request(self, reader: RequestReader, data: bytes, now: float) -> None:
         try:
@@ -859,20 +861,15 @@ class Connection:
         self._feed(tail)
 
     def _eof_in_head(self, now: float) -> None:
-        error: HandshakeError
         if self._response_reader is None:
             error = HandshakeError("the client ended the stream before its request was complete")
         else:
-            try:
-                response = self._response_reader.eof()
-            except HandshakeError as failure:
-                error = failure
-            else:
-                if response is not None:
-                    # A refusal whose body the end of the stream completes.
-                    self._receive_response(response, b"", now)
-                    return
-                error = HandshakeError("the server ended the stream before its answer was complete")
+            response = self._response_reader.eof()
+            if response is not None:
+                # A refusal whose body the end of the stream completes.
+                self._receive_response(response, b"", now)
+                return
+            error = HandshakeError("the server ended the stream before its answer was complete")
         self._finish_with(Input.EOF, error, now)
 
     def _open(
