@@ -10,7 +10,7 @@ import pytest
 
 from tests.core.measure import assert_linear, measured
 from tests.core.pair import Pair
-from tests.core.wire import MakeRig, Repeater, Rig, close_body, text, with_codec
+from tests.core.wire import MakeRig, Repeater, Rig, close_body, frame, parse, text, with_codec
 from wsproto_core import (
     Agreement,
     Chunk,
@@ -20,19 +20,23 @@ from wsproto_core import (
     Connection,
     ConnectionClosed,
     ExtensionNegotiated,
+    HandshakeError,
     LocalProtocolError,
     Message,
     OpCode,
     Opened,
+    PeerTimeout,
     Phase,
     Ping,
     ProtocolError,
+    Refused,
     Request,
     Response,
     Role,
     Transport,
     parse_uri,
 )
+from wsproto_core.extensions import PerMessageDeflate
 
 REQUEST = (
     b"GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n"
@@ -586,3 +590,581 @@ def test_one_byte_taken_is_progress(pending: int, closed_at: float) -> None:
     assert connection.next_deadline() == rig.now + 10.0
     connection.write_blocked(pending, rig.now + 5.0)
     assert connection.next_deadline() == rig.now + closed_at
+
+
+MEMORY = "send_binary(): expected bytes, bytearray or a memoryview of bytes, "
+
+WRONG_TYPES: list[tuple[Callable[[Connection], object], str]] = [
+    (lambda c: c.send_text(5), "send_text(): expected str, bytes, bytearray or a memoryview of"),  # type: ignore[arg-type]
+    (lambda c: c.send_binary("x"), "send_binary(): expected bytes, bytearray or a memoryview"),  # type: ignore[arg-type]
+    (lambda c: c.ping("x", 0.0), "ping(): expected bytes, bytearray or a memoryview of bytes, got"),  # type: ignore[arg-type]
+    (lambda c: c.pong(None), "pong(): expected bytes, bytearray or a memoryview of bytes, got No"),  # type: ignore[arg-type]
+    (lambda c: c.close("x", now=0.0), "expected a close code as int, got str"),  # type: ignore[arg-type]
+    (lambda c: c.close(True, now=0.0), "expected a close code as int, got bool"),
+    (lambda c: c.close(1000, b"x", now=0.0), "expected a close reason as str, got bytes"),  # type: ignore[arg-type]
+    (
+        lambda c: c.send_binary(memoryview(bytes(8)).cast("I")),
+        MEMORY + "got a memoryview of format 'I' with 1 dimensions",
+    ),
+    (
+        lambda c: c.send_binary(memoryview(bytes(8)).cast("B", (2, 4))),
+        MEMORY + "got a memoryview of format 'B' with 2 dimensions",
+    ),
+    (
+        lambda c: c.send_binary(memoryview(bytes(8))[::2]),
+        MEMORY + "got a memoryview of format 'B' with 1 dimensions and gaps",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "words"), WRONG_TYPES)
+def test_arguments_of_wrong_types(call: Callable[[Connection], object], words: str) -> None:
+    rig = Rig(Role.SERVER)
+    with pytest.raises(TypeError) as caught:
+        call(rig.connection)
+    assert str(caught.value).startswith(words)
+    assert rig.sent() == []
+    assert rig.connection.phase is Phase.OPEN
+
+
+def test_any_buffer_of_bytes_is_copied(role: Role) -> None:
+    rig = Rig(role)
+    kept = bytearray(b"abc")
+    rig.connection.send_binary(kept)
+    rig.connection.send_binary(memoryview(kept))
+    rig.connection.send_text(kept)
+    rig.connection.send_text(memoryview(kept), final=False)
+    rig.connection.send_text(b"")
+    rig.connection.pong(kept)
+    rig.connection.pong()
+    assert rig.connection.ping(memoryview(kept), rig.now) == b"abc"
+    kept[:] = b"xyz"
+    assert rig.sent() == [
+        (0x82, b"abc"),
+        (0x82, b"abc"),
+        (0x81, b"abc"),
+        (0x01, b"abc"),
+        (0x80, b""),
+        (0x8A, b"abc"),
+        (0x8A, b""),
+        (0x89, b"abc"),
+    ]
+    data = bytearray(rig.frame(0x81, b"abc"))
+    rig.connection.receive_data(memoryview(data), rig.now)
+    rig.connection.receive_data(data, rig.now)
+    rig.look()
+    assert rig.take() == [text("abc")] * 2
+
+
+def test_control_payloads_have_125_bytes_at_most(role: Role) -> None:
+    rig = Rig(role)
+    connection = rig.connection
+    connection.pong(bytes(125))
+    connection.ping(bytes(125), rig.now)
+    with pytest.raises(LocalProtocolError, match=r"^pong\(\): expected at most 125 .* got 126 \("):
+        connection.pong(bytes(126))
+    with pytest.raises(LocalProtocolError, match=r"^ping\(\): expected at most 125 .* got 126 \("):
+        connection.ping(bytes(126), rig.now)
+    assert rig.sent() == [(0x8A, bytes(125)), (0x89, bytes(125))]
+
+
+OPEN_ONLY: list[tuple[Callable[[Connection], object], str]] = [
+    (lambda c: c.ping(b"", 0.0), "ping()"),
+    (lambda c: c.pong(), "pong()"),
+    (lambda c: c.send_text("x"), "a message"),
+    (lambda c: c.send_binary(b"x"), "a message"),
+]
+
+
+@pytest.mark.parametrize(("call", "name"), OPEN_ONLY)
+def test_what_an_open_connection_only_can_do(
+    call: Callable[[Connection], object], name: str
+) -> None:
+    early = Connection(Role.SERVER, now=0.0)
+    with pytest.raises(LocalProtocolError) as caught:
+        call(early)
+    expected = f"{name} in state opening: expected it while the connection is open"
+    assert str(caught.value) == expected
+    rig = Rig(Role.SERVER)
+    rig.connection.close(1000, "bye", now=rig.now)
+    rig.sent()
+    with pytest.raises(ConnectionClosed) as late:
+        call(rig.connection)
+    expected = f"{name} came too late: the connection is closing (we sent 1000 'bye')"
+    assert str(late.value) == expected
+    assert late.value.closed is None
+    assert rig.sent() == []
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["accept", "reject", "configure"])
+def test_decisions_name_themselves(
+    command: Callable[[Connection], None], request: pytest.FixtureRequest
+) -> None:
+    with pytest.raises(LocalProtocolError) as caught:
+        command(Connection(Role.SERVER, now=0.0))
+    name = request.node.callspec.id
+    expected = f"{name}() in state opening: expected it while a request waits for its answer"
+    assert str(caught.value) == expected
+
+
+TELL_THE_TIME: list[Callable[[Connection], object]] = [
+    lambda c: c.receive_data(b"", 200.0),
+    lambda c: c.receive_eof(200.0),
+    lambda c: c.lost(None, 200.0),
+    lambda c: c.handle_timeout(200.0),
+    lambda c: c.write_blocked(0, 200.0),
+    lambda c: c.set_reading(False, 200.0),
+    lambda c: c.ping(b"", 200.0),
+    lambda c: c.close(now=200.0),
+    lambda c: c.fail(ValueError(), 200.0),
+    lambda c: c.abort(200.0),
+]
+
+
+@pytest.mark.parametrize("tell", TELL_THE_TIME)
+def test_every_input_tells_the_time(tell: Callable[[Connection], object]) -> None:
+    config = Config(ping_interval=None, receive_timeout=None)
+    connection = Rig(Role.SERVER, config).connection
+    tell(connection)
+    assert connection.time == 200.0
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=["accept", "reject", "configure"])
+def test_every_decision_tells_the_time(command: Callable[[Connection], None]) -> None:
+    connection = deciding()
+    command(connection)
+    assert connection.time == 1.0
+
+
+def test_bytes_after_the_end_are_the_callers_mistake() -> None:
+    rig = Rig(Role.SERVER)
+    rig.eof()
+    with pytest.raises(LocalProtocolError, match=r"^receive_data\(\) after receive_eof\(\)"):
+        rig.feed(b"x")
+    rig.eof()
+    rig.connection.lost(OSError(), rig.now)
+    rig.look()
+    assert rig.take()[-1] == rig.connection.closed
+    assert rig.connection.error is None
+
+
+# What a Close may say.
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "why"),
+    [
+        (None, "x", "close() with a reason needs a code (RFC 6455 5.5.1)"),
+        (999, "", "expected a close code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, got 999"),
+        (1005, "", "expected a close code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, got 1005"),
+        (5000, "", "expected a close code of 1000 to 1003, 1007 to 1014 or 3000 to 4999, got 5000"),
+        (1000, "é" * 62, "expected a close reason of at most 123 bytes in UTF-8, got 124 (RFC"),
+        (1000, "\ud800", "expected a close reason that UTF-8 can encode"),
+    ],
+)
+def test_what_a_close_cannot_say(role: Role, code: int | None, reason: str, why: str) -> None:
+    rig = Rig(role)
+    with pytest.raises(LocalProtocolError) as caught:
+        rig.connection.close(code, reason, now=rig.now)
+    assert str(caught.value).startswith(why)
+    assert rig.connection.phase is Phase.OPEN
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "body"),
+    [(None, "", b""), (1000, "", b"\x03\xe8"), (4999, "x" * 123, b"\x13\x87" + b"x" * 123)],
+)
+def test_what_a_close_says(role: Role, code: int | None, reason: str, body: bytes) -> None:
+    rig = Rig(role)
+    rig.connection.close(code, reason, now=rig.now)
+    assert rig.sent() == [(0x88, body)]
+    assert rig.connection.close_sent == Close(code or 1005, reason)
+    rig.connection.close(1001, "again", now=rig.now)
+    assert rig.sent() == []
+    rig.feed(rig.frame(0x88, body))
+    rig.eof()
+    assert rig.take()[0] == Close(code or 1005, reason)
+    closed = rig.connection.closed
+    expected = Close(code or 1005, reason)
+    assert closed == Closed(expected.code, reason, True, expected, expected, None)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "words", "rule"),
+    [
+        (b"\x03", 1002, "expected a Close body of two bytes or more", "RFC 6455 5.5.1"),
+        (b"\x03\xed", 1002, "a close code that may be on the wire, got 1005", "RFC 6455 7.4"),
+        (b"\x00\x00", 1002, "got 0", "RFC 6455 7.4"),
+        (b"\x03\xe8\xff", 1007, "expected a close reason in UTF-8", "RFC 6455 8.1"),
+    ],
+)
+def test_a_close_that_says_something_wrong(
+    role: Role, body: bytes, code: int, words: str, rule: str
+) -> None:
+    rig = Rig(role)
+    rig.feed(rig.frame(0x88, body))
+    error = rig.assert_fails(code)
+    assert words in str(error)
+    assert error.rule == rule
+    assert error.__cause__ is None
+
+
+# Frames in and out.
+
+
+def test_limits_make_payload_too_big(role: Role) -> None:
+    for config in (Config(max_frame_size=10), Config(max_message_size=10)):
+        rig = Rig(role, config)
+        rig.feed(rig.frame(0x82, bytes(10)))
+        assert len(rig.take()) == 1
+        rig.feed(rig.frame(0x82, bytes(11)))
+        error = rig.assert_fails(1009)
+        assert type(error).__name__ == "PayloadTooBig"
+    rig = Rig(role)
+    rig.feed(b"\xff")
+    assert type(rig.assert_fails(1002)) is ProtocolError
+
+
+def test_pings_count_against_the_read_mark(role: Role) -> None:
+    rig = Rig(role, Config(read_high_water=200))
+    rig.connection.receive_data(rig.frame(0x89, bytes(36)) * 10, rig.now)
+    assert [len(rig.connection.events()) for _ in range(5)] == [2] * 5
+    rig.connection.receive_data(rig.frame(0x8A) * 10, rig.now)
+    assert len(rig.connection.events()) == 4
+
+
+@pytest.mark.parametrize(
+    ("size", "sizes"), [(0, [0]), (3, [3]), (4, [4]), (5, [4, 1]), (8, [4, 4]), (9, [4, 4, 1])]
+)
+def test_fragments_are_as_large_as_they_may_be(role: Role, size: int, sizes: list[int]) -> None:
+    rig = Rig(role, Config(max_frame_size=4))
+    rig.connection.send_binary(bytes(size))
+    rig.connection.send_binary(bytes(size), final=False)
+    rig.connection.send_binary(b"")
+    frames = rig.sent()
+    firsts = [0x02, *[0x00] * (len(sizes) - 1)]
+    whole = [*firsts[:-1], firsts[-1] | 0x80]
+    assert [(first, len(data)) for first, data in frames] == [
+        *zip(whole, sizes, strict=True),
+        *zip(firsts, sizes, strict=True),
+        (0x80, 0),
+    ]
+
+
+def test_parts_of_two_kinds_are_not_mixed(role: Role) -> None:
+    rig = Rig(role)
+    connection = rig.connection
+    connection.send_text("a", final=False)
+    assert connection.sending is OpCode.TEXT
+    with pytest.raises(LocalProtocolError) as caught:
+        connection.send_binary(b"b")
+    expected = "expected the next part of a TEXT message, got BINARY (RFC 6455 5.4)"
+    assert str(caught.value) == expected
+    connection.send_text("b")
+    sending: OpCode | None = connection.sending
+    assert sending is None
+    assert rig.sent() == [(0x01, b"a"), (0x80, b"b")]
+
+
+@pytest.mark.parametrize(
+    ("parts", "why"),
+    [
+        ([b"ab\xc3"], "got the byte c3 at position 2 (RFC 6455 5.6)"),
+        ([b"ab\xff", b"x"], "got the byte ff at position 2 (RFC 6455 5.6)"),
+        ([b"ab\xed\xa0", b"x"], "got the byte ed at position 2 (RFC 6455 5.6)"),
+        ([b"ab\xc3", b"x"], "got the byte c3 at position 0 (RFC 6455 5.6)"),
+        ([b"ab\xc3", b""], "got the byte c3 at position 0 (RFC 6455 5.6)"),
+    ],
+)
+def test_bytes_that_are_no_text(role: Role, parts: list[bytes], why: str) -> None:
+    rig = Rig(role)
+    for part in parts[:-1]:
+        if not part.endswith((b"\xc3", b"b")):
+            break
+        rig.connection.send_text(part, final=False)
+    else:
+        part = parts[-1]
+    with pytest.raises(LocalProtocolError) as caught:
+        rig.connection.send_text(part, final=part is parts[-1])
+    assert str(caught.value) == f"expected text in UTF-8, {why}"
+    assert caught.value.__cause__ is None
+
+
+def test_text_that_cannot_be_encoded(role: Role) -> None:
+    rig = Rig(role)
+    with pytest.raises(LocalProtocolError) as caught:
+        rig.connection.send_text("ab\ud800c")
+    assert str(caught.value).startswith("expected text that UTF-8 can encode, got '\\ud800' at pos")
+    rig.connection.send_text(b"\xc3", final=False)
+    with pytest.raises(LocalProtocolError, match="the part before this one ended inside a charact"):
+        rig.connection.send_text("x")
+    rig.connection.send_text(b"\xa9", final=False)
+    rig.connection.send_text("x")
+    assert rig.sent() == [(0x01, b"\xc3"), (0x00, b"\xa9"), (0x80, b"x")]
+
+
+class Watched(Repeater):
+    """Notes what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.calls: list[tuple[object, ...]] = []
+        self.rests = 0
+
+    def encode(
+        self, opcode: int, payload: bytes, first: bool, final: bool, compress: bool | None
+    ) -> tuple[bytes, int]:
+        self.calls.append((opcode, payload, first, final, compress))
+        return payload, 0
+
+    def idle(self) -> None:
+        self.rests += 1
+
+
+def test_a_codec_is_told_what_goes_out(role: Role) -> None:
+    codec = Watched()
+    rig = Rig(role, **with_codec(codec))
+    rig.connection.send_text("a", final=False, compress=True)
+    rig.connection.send_text("b")
+    rig.connection.send_binary(b"c", compress=False)
+    assert codec.calls == [
+        (1, b"a", True, False, True),
+        (1, b"b", False, True, None),
+        (2, b"c", True, True, False),
+    ]
+
+
+def test_a_codec_rests_after_a_heartbeat_without_messages(role: Role) -> None:
+    codec = Watched()
+    config = Config(ping_interval=10.0, pong_timeout=None, receive_timeout=None)
+    rig = Rig(role, config, **with_codec(codec))
+
+    def beat() -> int:
+        rig.now += 10.0
+        rig.connection.handle_timeout(rig.now)
+        rig.look()
+        return codec.rests
+
+    assert [beat(), beat()] == [1, 2]
+    rig.connection.send_text("x")
+    assert [beat(), beat()] == [2, 3]
+    rig.feed(rig.frame(0x81, b"x"))
+    assert [beat(), beat()] == [3, 4]
+
+
+# The handshake.
+
+
+def client(config: Config | None = None) -> Connection:
+    connection = Connection(Role.CLIENT, config, now=0.0, target="ws://h/", random=bytes)
+    connection.data_to_send()
+    return connection
+
+
+ANSWER = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI=\r\n\r\n"
+)
+
+
+def test_a_server_that_says_no() -> None:
+    connection = client()
+    connection.receive_data(
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nno\nentry",
+        1.0,
+    )
+    refused, closed = connection.events()
+    assert isinstance(refused, Refused)
+    assert refused.response.status == 403
+    assert isinstance(closed, Closed)
+    error = closed.error
+    assert isinstance(error, HandshakeError)
+    assert error.response is refused.response
+    assert str(error) == "expected status 101, the server answered 403: 'no'"
+    assert connection.transport is Transport.CLOSE
+
+
+def test_a_server_that_says_no_in_a_page() -> None:
+    connection = client()
+    connection.receive_data(
+        b"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\n<p>!", 1.0
+    )
+    assert str(connection.error) == "expected status 101, the server answered 403"
+
+
+def test_an_answer_that_does_not_fit() -> None:
+    connection = client()
+    connection.receive_data(ANSWER.replace(b"ICX+", b"XXXX"), 1.0)
+    refused, closed = connection.events()
+    assert isinstance(refused, Refused)
+    assert refused.response.status == 101
+    assert isinstance(closed, Closed)
+    assert isinstance(closed.error, HandshakeError)
+    assert closed.error.response is refused.response
+
+
+def test_an_answer_that_lacks_what_is_required() -> None:
+    connection = client(
+        Config(extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",))
+    )
+    connection.receive_data(ANSWER, 1.0)
+    assert connection.events() == []
+    assert connection.phase is Phase.DRAINING
+    assert connection.close_sent == Close(1010, "permessage-deflate")
+    assert connection.next_deadline() == 1.0 + Config().close_timeout  # type: ignore[operator]
+    error = connection.error
+    assert isinstance(error, HandshakeError)
+    assert str(error) == "expected the server to accept permessage-deflate, it did not"
+    assert error.response is not None
+    assert error.response.status == 101
+    ((first, body),) = parse(b"".join(connection.data_to_send()), masked=True)
+    assert (first, body) == (0x88, close_body(1010, "permessage-deflate"))
+    connection.receive_data(b"\xff", 2.0)
+    connection.receive_eof(2.0)
+    (closed,) = connection.events()
+    assert isinstance(closed, Closed)
+    assert closed.error is error
+
+
+def test_an_answer_that_is_not_complete() -> None:
+    connection = client()
+    connection.receive_data(ANSWER[:20], 1.0)
+    connection.receive_eof(2.0)
+    assert connection.phase is Phase.CLOSED
+    assert isinstance(connection.error, HandshakeError)
+    expected = "the server ended the stream before its answer was complete"
+    assert str(connection.error) == expected
+    assert isinstance(connection.events()[-1], Closed)
+    server = Connection(Role.SERVER, now=0.0)
+    server.receive_data(REQUEST[:20], 1.0)
+    server.receive_eof(2.0)
+    expected = "the client ended the stream before its request was complete"
+    assert isinstance(server.error, HandshakeError)
+    assert str(server.error) == expected
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_refusal_whose_body_ends_with_the_stream_or_not_at_all(late: bool) -> None:
+    connection = client()
+    connection.receive_data(b"HTTP/1.1 500 Oops\r\nContent-Type: text/plain\r\n\r\nwhy", 1.0)
+    assert connection.events() == []
+    if late:
+        connection.handle_timeout(10.0)
+    else:
+        connection.receive_eof(2.0)
+    refused, closed = connection.events()
+    assert isinstance(refused, Refused)
+    assert refused.response.status == 500
+    assert isinstance(closed, Closed)
+    assert str(closed.error) == "expected status 101, the server answered 500: 'why'"
+
+
+def test_an_answer_that_opens_with_bytes_behind_it() -> None:
+    connection = client()
+    connection.receive_data(ANSWER + frame(0x81, b"hi"), 1.0)
+    opened, message = connection.events()
+    assert isinstance(opened, Opened)
+    assert opened.response.status == 101
+    assert message == text("hi")
+    assert connection.agreement == Agreement()
+    assert connection.next_deadline() == 21.0
+
+
+def test_a_request_that_is_refused() -> None:
+    connection = Connection(Role.SERVER, now=0.0)
+    connection.receive_data(REQUEST.replace(b"Version: 13", b"Version: 12"), 1.0)
+    assert connection.phase is Phase.DRAINING
+    error = connection.error
+    assert isinstance(error, HandshakeError)
+    assert error.response is not None
+    assert error.response.status == 426
+    output = b"".join(connection.data_to_send())
+    assert output.startswith(b"HTTP/1.1 426 ")
+    assert connection.events() == []
+    assert connection.next_deadline() is not None
+    connection.receive_data(REQUEST, 2.0)
+    connection.receive_eof(3.0)
+    (closed,) = connection.events()
+    assert isinstance(closed, Closed)
+    assert closed.error is error
+
+
+def test_a_rejection_is_the_error() -> None:
+    connection = deciding()
+    connection.reject(Response(404), 1.0)
+    assert isinstance(connection.error, HandshakeError)
+    assert str(connection.error) == "the request was answered with status 404"
+    assert connection.error.status == 404
+
+
+def test_an_extension_through_the_whole_handshake() -> None:
+    config = Config(
+        extensions=(PerMessageDeflate(threshold=0),), ping_interval=None, receive_timeout=None
+    )
+    pair = Pair(config, config)
+    pair.run_until_quiet()
+    for end in pair.ends:
+        assert end.connection.agreement is not None
+        assert [e.name for e in end.connection.agreement.extensions] == ["permessage-deflate"]
+    pair.client.send_text("a" * 1000, compress=True)
+    assert pair.client.bytes_to_send < 100
+    pair.run_until_quiet()
+    assert any(text("a" * 1000) in end.events for end in pair.ends)
+
+
+# Time.
+
+
+@pytest.mark.parametrize(
+    ("config", "act", "why", "timer", "code"),
+    [
+        (
+            Config(ping_interval=10.0, pong_timeout=5.0, max_missed_pongs=2),
+            None,
+            "2 pings in a row without a sign of life",
+            "pong",
+            1001,
+        ),
+        (
+            Config(ping_interval=None, receive_timeout=7.0),
+            None,
+            "no byte from the peer in 7 s",
+            "receive",
+            1001,
+        ),
+        (
+            Config(ping_interval=None, receive_timeout=7.0),
+            lambda rig: rig.feed(b"\x81"),
+            "a frame took longer than 7 s to arrive",
+            "receive",
+            1001,
+        ),
+        (
+            Config(ping_interval=None, receive_timeout=None, close_timeout=3.0),
+            lambda rig: rig.connection.close(now=rig.now),
+            "no Close from the peer in 3 s",
+            "close",
+            1006,
+        ),
+        (
+            Config(ping_interval=None, receive_timeout=None, send_timeout=4.0),
+            lambda rig: rig.connection.write_blocked(9, rig.now),
+            "the peer took none of 9 bytes in 4 s",
+            "send",
+            1006,
+        ),
+    ],
+)
+def test_a_timeout_says_which(
+    config: Config, act: Callable[[Rig], object] | None, why: str, timer: str, code: int
+) -> None:
+    rig = Rig(Role.CLIENT, config)
+    if act is not None:
+        act(rig)
+    while rig.connection.error is None:
+        deadline = rig.connection.next_deadline()
+        assert deadline is not None
+        rig.connection.handle_timeout(deadline)
+    error = rig.connection.error
+    assert isinstance(error, PeerTimeout)
+    assert (str(error), error.timer, error.close_code) == (why, timer, code)
