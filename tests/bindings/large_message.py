@@ -9,6 +9,7 @@ below 2 MiB for each end; the exit status says whether it did.
 import asyncio
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from wsproto_asyncio import OpCode, PerMessageDeflate, WebSocketView, connect, serve
 
@@ -31,16 +32,14 @@ class Sink(WebSocketView):
 
 
 def peak() -> int:
-    with open("/proc/self/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) << 10
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) << 10
     raise RuntimeError("no VmHWM in /proc/self/status")
 
 
 def forget_peak() -> None:
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as file:
-        file.write("5")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 async def parts(megabytes: int) -> AsyncIterator[bytes]:
@@ -61,7 +60,9 @@ async def main(megabytes: int, deflated: bool) -> int:
             await ws.send_stream(parts(megabytes))
             assert await ws.recv() == str(megabytes << 20)
             grown = peak() - idle
-    print(f"{megabytes} MiB passed; {grown / (1 << 20):.2f} MiB above the idle process")
+    sys.stdout.write(
+        f"{megabytes} MiB passed; {grown / (1 << 20):.2f} MiB above the idle process\n"
+    )
     return 0 if grown < BOUND else 1
 
 

@@ -2471,9 +2471,7 @@ def test_a_new_config_applies_its_own_origins(feed: Feed) -> None:
 
 
 def test_ws_7_4_1_1010(feed: Feed) -> None:
-    config = Config(
-        extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",)
-    )
+    config = Config(extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",))
     connection = client(config)
     tx(connection)
     assert feed(connection, resp() + frame(0x81, b"dropped", masked=False)) == []
@@ -2494,9 +2492,7 @@ def test_ws_7_4_1_1010(feed: Feed) -> None:
 
 
 def test_a_required_extension_that_was_agreed_on_opens(feed: Feed) -> None:
-    config = Config(
-        extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",)
-    )
+    config = Config(extensions=(PerMessageDeflate(),), required_extensions=("permessage-deflate",))
     agreed = resp(add=[("Sec-WebSocket-Extensions", "permessage-deflate")])
     event, _ = opened(feed, agreed, config)
     assert [item.name for item in event.agreement.extensions] == ["permessage-deflate"]

@@ -1,8 +1,8 @@
 """The asyncio driver: one ``asyncio.Protocol`` that carries out what a session wants.
 
 It performs and decides nothing: it reports bytes, time and outcomes to the session, then reads its
-levels. All that one turn of the loop says goes out in one write. Hooks are stepped where their bytes
-arrive; a task takes over only where one suspends.
+levels. All that one turn of the loop says goes out in one write. Hooks are stepped where their
+bytes arrive; a task takes over only where one suspends.
 
 Rules to keep. Time must not wait for a write: the deadline is a timer of the loop. Bytes belong to
 the session until they are given to the transport, so a cancelled ``send`` never tears a frame. The
@@ -254,7 +254,8 @@ class Driver(asyncio.Protocol):
                     waiter.set_result(None)
 
     def _arm(self) -> None:
-        """Keep one timer. It may fire early and is then set anew: that is cheaper than moving it."""
+        """Keep one timer. It may fire early and is then set anew: that is cheaper than moving
+        it."""
         at = self.session.next_deadline()
         timer = self._timer
         if at is None:

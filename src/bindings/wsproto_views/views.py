@@ -86,7 +86,8 @@ class AsyncDriver(Protocol):
         """Run ``action`` where the session lives; callable from any thread."""
 
     async def settle(self, predicate: Callable[[], bool]) -> None:
-        """Publish, then wait until ``predicate`` holds. Cancelling stops the waiting, nothing else."""
+        """Publish, then wait until ``predicate`` holds. Cancelling stops the waiting, nothing
+        else."""
 
     def is_released(self) -> bool:
         """Whether every hook has ended and the stream is closed."""
@@ -109,7 +110,8 @@ class BaseView:
     """Seconds after a ping in which any byte of the peer must come."""
 
     MAX_BACKOFF: float = 45
-    """Seconds: after missed pongs the next ping waits ``PING_INTERVAL * 2**misses``, at most this."""
+    """Seconds: after missed pongs the next ping waits ``PING_INTERVAL * 2**misses``, at most
+    this."""
 
     MAX_MISSED_PONGS: int = 3
     """Misses in a row that end the connection."""
@@ -140,7 +142,8 @@ class BaseView:
     """Message hooks that may run at once; they start in order."""
 
     ORIGINS: Sequence[str] | None = None
-    """Origins allowed; ``None``: the same origin, or none at all. ``"*"``: any. Others get a 403."""
+    """Origins allowed; ``None``: the same origin, or none at all. ``"*"``: any. Others get a
+    403."""
 
     SUBPROTOCOLS: Sequence[str] = ()
     """In order of preference."""
@@ -338,7 +341,7 @@ def check_view(cls: object) -> None:
 
 
 def apply_settings(view: BaseView, settings: dict[str, Any]) -> None:
-    """Set settings given in lower case on an instance; ``TypeError`` for one that does not exist."""
+    """Set settings given in lower case on an instance; ``TypeError`` for an unknown one."""
     for name, value in settings.items():
         attribute = name.upper()
         known = {item for item in vars(BaseView) if item.isupper()} - {"MAGIC_STRING"}
@@ -673,7 +676,8 @@ class AsyncView(BaseView):
     async def abort(self) -> None:
         """Give the connection up at once: no closing handshake, what is queued is dropped.
 
-        ``on_close`` is called with ``None``. For a peer that is not worth ``CLOSE_TIMEOUT`` seconds.
+        ``on_close`` is called with ``None``. For a peer that is not worth ``CLOSE_TIMEOUT``
+        seconds.
         """
         if self._session is not None:
             self._session.abort(self._driver.now())
