@@ -36,7 +36,7 @@ REQUEST = (
 # ------------------------------------------------------------------ 7.1 the closing handshake
 
 
-def test_ws_7_1_1_server_eof_answering(bytewise: bool) -> None:
+def test_ws_7_1_1_server_eof(bytewise: bool) -> None:
     rig = Rig(Role.SERVER, bytewise=bytewise)
     rig.feed(rig.frame(0x88, close_body(1000)))
     assert rig.connection.transport is Transport.SHUT_WRITE
@@ -106,7 +106,7 @@ def test_ws_7_1_2_start(role: Role) -> None:
     assert rig.connection.close_sent == Close(4000, "x")
 
 
-def test_ws_7_1_3_state_sending(rig: Rig) -> None:
+def test_ws_7_1_3_state(rig: Rig) -> None:
     rig.connection.close(1000, now=rig.now)
     assert rig.connection.phase is Phase.CLOSE_SENT
     rig.eof()
@@ -249,7 +249,7 @@ def test_a_failed_connection_ends_without_the_peer(
     ],
     ids=["refused", "no accept key", "frames"],
 )
-def test_ws_7_1_7_fail_hs_client(answer: bytes, bytewise: bool) -> None:
+def test_ws_7_1_7_fail_hs(answer: bytes, bytewise: bool) -> None:
     connection = Connection(Role.CLIENT, now=0.0, target="ws://h/")
     connection.data_to_send()
     for place in range(0, len(answer), 1 if bytewise else len(answer)):
@@ -477,7 +477,7 @@ def test_ws_10_4_buffer_time(role: Role) -> None:
     assert_linear(run, 20_000)
 
 
-def test_ws_10_4_buffer_memory(role: Role) -> None:
+def test_ws_10_4_buffer(role: Role) -> None:
     limit = 100_000
     rig = Rig(role, Config(max_message_size=limit), bytewise=True)
     data = rig.frame(0x82, bytes(limit))

@@ -221,7 +221,7 @@ def test_ws_5_5_1_reason_utf8(rig: Rig, reason: str) -> None:
     assert rig.assert_fails(1007).rule == "RFC 6455 8.1"
 
 
-def test_ws_5_5_1_reason_long_in(rig: Rig) -> None:
+def test_ws_5_5_1_reason_long(rig: Rig) -> None:
     rig.feed(rig.frame(0x88, close_body(1000, "r" * 124)))
     rig.assert_fails(1002)
 
