@@ -62,6 +62,7 @@ def line(process: "subprocess.Popen[str]") -> str:
 @contextmanager
 def served(folder: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
     """``wsview serve`` with an echo view; its port."""
+    pytest.importorskip("typer")
     (folder / "echoes.py").write_text(VIEW)
     with running("-m", "wsview", "serve", "echoes:Echo", "--port", "0", cwd=folder) as process:
         announced = line(process)
