@@ -378,3 +378,94 @@ def test_success_is_for_plain_requests(status: int) -> None:
 def test_rejections_that_may_not_be_sent(answer: Response, why: str) -> None:
     with pytest.raises(LocalProtocolError, match=why):
         check_rejection(answer, plain=True)
+
+
+# ------------------------------------------------------------------ what mutants have shown
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "why"),
+    [
+        (
+            RequestHead("GET", "/", Headers(FIELDS), version="1.0"),
+            400,
+            "expected HTTP/1.1, got HTTP/1.0, which knows no upgrade (RFC 9110 section 7.8)",
+        ),
+        (
+            RequestHead("GET", "x", Headers(FIELDS)),
+            400,
+            "expected a target that is a path or an http or https URI without fragment, got 'x'",
+        ),
+        (request(Upgrade="h2c"), 426, "expected Upgrade: websocket, got 'h2c'"),
+        (
+            request(Connection="close"),
+            426,
+            "expected the token Upgrade in Connection, got 'close'",
+        ),
+        (
+            RequestHead(
+                "GET", "/", Headers({k: v for k, v in FIELDS.items() if k != "Connection"})
+            ),
+            426,
+            "expected the token Upgrade in Connection, got none",
+        ),
+        (
+            request(Sec_WebSocket_Version="12"),
+            426,
+            "expected Sec-WebSocket-Version: 13, got '12'",
+        ),
+        (
+            RequestHead(
+                "GET",
+                "/",
+                Headers({k: v for k, v in FIELDS.items() if k != "Sec-WebSocket-Version"}),
+            ),
+            400,
+            "expected one Sec-WebSocket-Version line, got 0",
+        ),
+        (request(Expect="x"), 417, "expected no Expect but 100-continue, got 'x'"),
+        (
+            request(Sec_WebSocket_Protocol=","),
+            400,
+            "expected a name in Sec-WebSocket-Protocol, got an empty list",
+        ),
+    ],
+)
+def test_a_refusal_says_why(head: RequestHead, status: int, why: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_request(head, Config())
+    assert (caught.value.status, caught.value.why) == (status, why)
+
+
+def test_a_plain_request_keeps_its_headers() -> None:
+    head = RequestHead("GET", "/x", Headers({"Host": "h", "X-One": "1"}))
+    plain = check_request(head, Config(plain_http=True))
+    assert isinstance(plain, HttpRequest)
+    assert plain.headers is head.headers
+    assert (plain.target, plain.host) == ("/x", "h")
+
+
+@pytest.mark.parametrize("status", [200, 299])
+def test_any_success_opens_an_extended_connect(status: int) -> None:
+    sent = build_request(URI, Config(), None)
+    check_response(sent, Response(status, version="2"), Config())
+    for other in (199, 300):
+        with pytest.raises(HandshakeError, match=f"expected a 2xx status, got {other}"):
+            check_response(sent, Response(other, version="2"), Config())
+
+
+def test_a_rejection_without_a_body() -> None:
+    for status in (204, 205, 304):
+        with pytest.raises(LocalProtocolError, match=f"expected no body with status {status}"):
+            check_rejection(Response(status, body=b"x"), plain=True)
+    check_rejection(Response(206, body=b"x"), plain=True)
+
+
+def test_headers_that_are_not_the_callers_name_their_place() -> None:
+    with pytest.raises(LocalProtocolError, match="in this request"):
+        build_request(URI, Config(), KEY, {"Upgrade": "x"})
+    with pytest.raises(LocalProtocolError, match="in this response"):
+        answer_request(checked(), Config(), None, {"Upgrade": "x"})
+    for name in ("Connection", "Content-Length", "Keep-Alive", "TE", "Trailer"):
+        with pytest.raises(LocalProtocolError, match="in this response"):
+            check_rejection(Response(403, Headers({name: "x"})), plain=False)
