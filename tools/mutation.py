@@ -378,6 +378,9 @@ def apply_constant(mutant: Mutant, tree: ast.Module, module: types.ModuleType) -
     assert changed, mutant
     for name in changed:
         old, new = vars(module)[name], space[name]
+        for function in (item for group in functions_of(module).values() for item in group):
+            defaults = function.__defaults__ or ()
+            function.__defaults__ = tuple(new if it is old else it for it in defaults) or None
         if isinstance(old, dict) and isinstance(new, dict):
             old.clear()
             old.update(new)
@@ -662,15 +665,13 @@ def run_module(name: str, options: argparse.Namespace) -> Outcome:
 # --------------------------------------------------------------------------------------- page
 
 
-def known() -> dict[tuple[str, str, str, str], str]:
-    """The reasons of the survivors that somebody looked at."""
+def known() -> dict[tuple[str, str], str]:
+    """The reasons of the survivors that somebody looked at, by module and line of the page."""
     if not KNOWN.exists():
         return {}
     entries = tomllib.loads(KNOWN.read_text()).get("survivor", [])
     return {
-        (entry["module"], entry["function"], entry["was"], now): entry["reason"]
-        for entry in entries
-        for now in entry["now"]
+        (entry["module"], line): entry["reason"] for entry in entries for line in entry["lines"]
     }
 
 
@@ -724,27 +725,36 @@ def write_page(results: dict[str, Outcome]) -> None:
             f" | {len(outcome.survived)} | {len(outcome.unreached)} | {outcome.share:.1f}"
             f" | {today} | {commit()} |"
         )
-        sections[name] = section(name, outcome)
+        sections[name] = "\n".join(
+            f"- {shown(mutant)}" for mutant in outcome.survived + outcome.unreached
+        )
     parts = [HEAD.format(slowest=SLOWEST)]
     parts += [rows[name] + "\n" for name in MODULES if name in rows]
     for name in MODULES:
         if sections.get(name):
-            parts.append(f"\n## `{name}`\n\n{sections[name]}\n")
+            lines = [line[2:] for line in sections[name].splitlines() if line.startswith("- ")]
+            parts.append(f"\n## `{name}`\n\n{section(name, lines)}\n")
     PAGE.write_text("".join(parts))
 
 
-def section(name: str, outcome: Outcome) -> str:
+def section(name: str, lines: Iterable[str]) -> str:
+    """The survivors of a module, by reason."""
     reasons = known()
-    by_reason: dict[str, list[Mutant]] = {}
-    for mutant in outcome.survived + outcome.unreached:
-        key = (name, mutant.function, mutant.was, mutant.now)
-        by_reason.setdefault(reasons.get(key, "Not looked at yet."), []).append(mutant)
+    by_reason: dict[str, list[str]] = {}
+    for line in lines:
+        by_reason.setdefault(reasons.get((name, line), UNKNOWN), []).append(line)
     parts = []
-    for reason, mutants in by_reason.items():
-        parts.append(f"{reason}\n")
-        parts += [f"- `{m.function}`: {quoted(m.was)} → {quoted(m.now)}" for m in mutants]
-        parts.append("")
-    return "\n".join(parts).strip()
+    for reason, group in sorted(by_reason.items(), key=lambda item: item[0] == UNKNOWN):
+        parts.append("\n".join([f"{reason}\n", *(f"- {line}" for line in group)]))
+    return "\n\n".join(parts)
+
+
+UNKNOWN = "Not looked at yet."
+
+
+def shown(mutant: Mutant) -> str:
+    """A line of the page, and the key of its reason."""
+    return f"`{mutant.function}`: {quoted(mutant.was)} → {quoted(mutant.now)}"
 
 
 def quoted(text: str) -> str:
@@ -764,6 +774,7 @@ def main() -> None:
     parser.add_argument("--show", action="store_true", help="print each survivor")
     parser.add_argument("--debug", action="store_true", help="print what the forks print")
     parser.add_argument("--no-page", action="store_true", help="leave docs/mutation.md as it is")
+    parser.add_argument("--page", action="store_true", help="put new reasons on the page; no run")
     parser.add_argument("--list", action="store_true", help="the modules and their tests")
     options = parser.parse_args()
     if options.list:
@@ -771,6 +782,9 @@ def main() -> None:
             print(f"{name:12} {target.module}: {', '.join(target.tests)}")
         return
     os.chdir(ROOT)
+    if options.page:
+        write_page({})
+        return
     names = options.module or list(MODULES)
     if len(names) > 1:
         again = [arg for arg in sys.argv[1:] if arg not in ("--module", *names)]
@@ -785,7 +799,7 @@ def main() -> None:
     new = [
         mutant
         for mutant in outcome.survived + outcome.unreached
-        if (name, mutant.function, mutant.was, mutant.now) not in reasons
+        if (name, shown(mutant)) not in reasons
     ]
     if not options.show:
         for mutant in new:
