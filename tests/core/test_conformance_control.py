@@ -414,3 +414,33 @@ def test_pings_of_both_sides_at_once() -> None:
     assert pair.server_end.take() == [Ping(b"from client"), Pong(b"from server", 1.0)]
     assert pair.client.latency == pair.server.latency == 1.0
     assert pair.client.transport is Transport.OPEN
+
+
+# ------------------------------------------------------- what browsers do when they close
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        (close_body(1000), 1000),
+        (close_body(1001), 1001),
+        (b"", 1005),
+        (close_body(3000), 3000),
+        (close_body(4999), 4999),
+    ],
+)
+def test_wg_close_code(bytewise: bool, body: bytes, code: int) -> None:
+    rig = Rig(Role.SERVER, bytewise=bytewise)
+    rig.feed(rig.frame(0x88, body))
+    assert rig.take() == [Close(code)]
+    assert rig.sent() == [(0x88, body)]
+    rig.eof()
+    assert rig.assert_closed().clean
+
+
+def test_wg_close_empty() -> None:
+    rig = Rig(Role.CLIENT)
+    rig.connection.close(now=rig.now)
+    rig.look()
+    assert rig.output[:2] == bytes.fromhex("88 80")
+    assert len(rig.output) == 6  # the masking key, and no body
