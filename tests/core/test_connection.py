@@ -36,7 +36,7 @@ from wsproto_core import (
     Transport,
     parse_uri,
 )
-from wsproto_core.extensions import PerMessageDeflate
+from wsproto_core.extensions import Agreed, Codec, Params, PerMessageDeflate
 
 REQUEST = (
     b"GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\n"
@@ -1168,3 +1168,127 @@ def test_a_timeout_says_which(
     error = rig.connection.error
     assert isinstance(error, PeerTimeout)
     assert (str(error), error.timer, error.close_code) == (why, timer, code)
+
+
+def test_what_an_acceptance_hands_on() -> None:
+    roles: list[Role] = []
+
+    class Noting(PerMessageDeflate):
+        def accept(self, offer: Params) -> Agreed | None:
+            agreed = super().accept(offer)
+            assert agreed is not None
+
+            def codec(role: Role) -> Codec:
+                roles.append(role)
+                return agreed.codec(role)
+
+            return Agreed(agreed.parameters, codec)
+
+    connection = Connection(Role.SERVER, Config(extensions=(Noting(),)), now=0.0)
+    more = b"Sec-WebSocket-Extensions: permessage-deflate\r\nExpect: 100-continue\r\n\r\n"
+    connection.receive_data(REQUEST[:-2] + more, 0.0)
+    connection.events()
+    connection.accept(1.0, headers=[("X-Color", "red")])
+    output = b"".join(connection.data_to_send())
+    assert output.startswith(b"HTTP/1.1 100 ")
+    assert b"\r\n\r\nHTTP/1.1 101 " in output
+    assert b"\r\nX-Color: red\r\n" in output
+    assert roles == [Role.SERVER]
+    opened = connection.events()[-1]
+    assert isinstance(opened, Opened)
+    assert opened.response.status == 101
+    assert opened.response.headers["X-Color"] == "red"
+
+
+def test_after_a_loss_nothing_can_come() -> None:
+    rig = Rig(Role.SERVER)
+    rig.connection.lost(None, rig.now)
+    with pytest.raises(LocalProtocolError, match="after receive_eof"):
+        rig.connection.receive_data(b"x", rig.now)
+
+
+def test_going_on_to_read_while_reading_is_no_sign_of_life() -> None:
+    rig = Rig(Role.SERVER, Config(ping_interval=None, receive_timeout=10.0))
+    rig.connection.set_reading(True, rig.now + 9.0)
+    rig.connection.handle_timeout(rig.now + 10.0)
+    assert isinstance(rig.connection.error, PeerTimeout)
+    rig = Rig(Role.SERVER, Config(ping_interval=None, receive_timeout=10.0))
+    rig.connection.set_reading(False, rig.now + 1.0)
+    rig.connection.set_reading(True, rig.now + 9.0)
+    rig.connection.handle_timeout(rig.now + 10.0)
+    assert rig.connection.error is None
+    assert rig.connection.next_deadline() == rig.now + 19.0
+
+
+def test_a_ping_of_ours_is_eight_random_bytes() -> None:
+    asked: list[int] = []
+
+    def random(count: int) -> bytes:
+        asked.append(count)
+        return bytes(count)
+
+    rig = Rig(Role.SERVER, random=random)
+    assert rig.connection.ping(None, rig.now) == bytes(8)
+    assert asked == [8]
+
+
+def test_text_as_bytes_goes_to_the_codec_with_its_wish(role: Role) -> None:
+    codec = Watched()
+    rig = Rig(role, **with_codec(codec))
+    rig.connection.send_text(b"a", compress=True)
+    rig.connection.send_text(b"b", compress=False)
+    assert codec.calls == [(1, b"a", True, True, True), (1, b"b", True, True, False)]
+
+
+def test_what_was_given_before_counts_as_taken() -> None:
+    """Progress is what left the transport over all, not since the last write."""
+    config = Config(send_timeout=10.0, ping_interval=None, receive_timeout=None)
+    rig = Rig(Role.SERVER, config)
+    connection = rig.connection
+    for at in (0.0, 5.0):
+        connection.send_binary(bytes(98))
+        connection.data_to_send()
+        connection.write_blocked(100, rig.now + at)  # the second time, the first hundred left
+        assert connection.next_deadline() == rig.now + at + 10.0
+    connection.send_binary(bytes(98))
+    connection.data_to_send()
+    connection.write_blocked(200, rig.now + 8.0)  # nothing left
+    assert connection.next_deadline() == rig.now + 15.0
+
+
+def test_the_write_mark_counts_what_the_transport_holds(role: Role) -> None:
+    rig = Rig(role, Config(write_high_water=1000))
+    connection = rig.connection
+    connection.write_blocked(1000, rig.now)
+    assert connection.below_mark
+    connection.write_blocked(1001, rig.now)
+    assert not connection.below_mark
+
+
+def test_an_error_of_what_came_too_late_has_the_end_or_how_it_stands(role: Role) -> None:
+    rig = Rig(role)
+    rig.feed(rig.frame(0x88, close_body(1001, "off")))
+    so_far = rig.connection.closed_error("x")
+    assert so_far.closed is None
+    assert so_far.code == 1001
+    rig.eof()
+    over = rig.connection.closed_error("x")
+    assert over.closed is rig.connection.closed
+    assert over.code == 1001
+
+
+def test_a_failure_before_the_end_of_the_handshake_is_the_error() -> None:
+    error = ValueError("x")
+    for connection in (deciding(), Connection(Role.SERVER, now=0.0)):
+        connection.fail(error, 1.0)
+        assert connection.phase is Phase.CLOSED
+        assert connection.error is error
+
+
+def test_nothing_but_the_close_timeout_runs_after_our_close() -> None:
+    config = Config(ping_interval=5.0, pong_timeout=2.0, receive_timeout=7.0, close_timeout=100.0)
+    rig = Rig(Role.SERVER, config)
+    rig.connection.handle_timeout(rig.now + 5.0)
+    assert rig.connection.next_deadline() == rig.now + 7.0
+    rig.connection.close(now=rig.now + 5.0)
+    assert rig.connection.next_deadline() == rig.now + 105.0
