@@ -40,7 +40,7 @@ format: $(DEV_STAMP) ## ruff: repair what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-types: $(DEV_STAMP) ## mypy, strict
+types: $(INTEROP_STAMP) ## mypy, strict (the tests with peers, too)
 	$(BIN)/mypy
 
 coverage: $(DEV_STAMP) ## every branch of the core, reached by the core's own tests
