@@ -797,7 +797,7 @@ def test_idle_leaves_messages_in_progress_alone() -> None:
     last, _ = both.sender.encode(TEXT, b"Hello, ", False, True, True)
     assert len(last) < 7
     assert b"".join(both.receiver.decode(last, RSV1, False, True, -1)) == b"Hello, "
-    # A plain one leaves nothing behind, but its sender knows that it is in the middle.
+    # A plain one uses no context, and leaves nothing behind.
     both.sender.encode(TEXT, b"a", True, False, False)
     both.sender.encode(TEXT, b"b", False, True, False)
     both.sender.idle()
@@ -890,3 +890,10 @@ def test_nothing_is_imported_that_was_not_asked_for(monkeypatch: pytest.MonkeyPa
         assert choose("zlib").name == "zlib"
     finally:
         choose.cache_clear()
+
+
+def test_an_error_shows_40_characters_of_a_value() -> None:
+    extension = PerMessageDeflate()
+    with pytest.raises(ExtensionError) as caught:
+        extension.confirm(extension.offers(), (("server_max_window_bits", "9" * 50),))
+    assert f"got '{'9' * 40}'" in str(caught.value)

@@ -390,7 +390,7 @@ class _DeflateCodec:
         self._out_bits = out_bits
         self._out_fresh = out_fresh
         self._deflater: Deflater | None = None
-        self._sending = False  # between the pieces of a message of ours
+        self._sending = False  # between the pieces of a compressed message of ours
         self._deflating = False  # the message being sent is compressed
         self._in_bits = in_bits
         self._in_fresh = in_fresh
@@ -426,7 +426,6 @@ class _DeflateCodec:
                 len(payload) >= self._threshold if compress is None else compress
             ) and self._out_bits != _NOT_DEFLATED
         if not self._deflating:
-            self._sending = not final
             return payload, 0
         if first and final and not payload:
             # Leaves the deflater as it is: this block stands on its own.
@@ -449,7 +448,6 @@ class _DeflateCodec:
             # cost every message a fifth of its time, for the few that do not shrink.)
             self._deflater = None
             self._deflating = False
-            self._sending = not final
             return payload, 0
         self._sending = not final
         if final and self._out_fresh:
