@@ -41,9 +41,11 @@ def test_a_peer_that_never_upgrades(server: Link, log: Log, sent: bytes) -> None
 
 def test_a_peer_that_leaves_while_on_request_runs(server: Link, log: Log) -> None:
     gate = server.runtime.gate()
+    views: list[Any] = []
 
     class Slow(recorder(log)):  # type: ignore[misc]
         async def on_request(self, request: UpgradeRequest) -> None:
+            views.append(self)
             log.add("begin")
             await gate.wait()
             log.add("end")
@@ -53,6 +55,7 @@ def test_a_peer_that_leaves_while_on_request_runs(server: Link, log: Log) -> Non
     peer.send_raw(_request(port))
     log.wait("begin")
     peer.reset()
+    eventually(lambda: views[0].state is State.CLOSED)
     gate.open()
     log.wait("end")
     assert log.entries == ["begin", "end"]
