@@ -21,8 +21,11 @@ def _note_fork() -> None:
     _forks[0] += 1
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_note_fork)
+def _ignore(**_: Callable[[], None]) -> None:
+    """Windows cannot fork."""
+
+
+getattr(os, "register_at_fork", _ignore)(after_in_child=_note_fork)
 
 
 class MaskKeys:

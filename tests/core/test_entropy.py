@@ -5,6 +5,7 @@ import os
 
 import pytest
 
+from wsproto_core import entropy
 from wsproto_core.entropy import MaskKeys
 
 
@@ -20,6 +21,19 @@ def test_no_key_comes_twice() -> None:
     drawn = [keys.next() for _ in range(2000)]
     assert all(len(key) == 4 for key in drawn)
     assert len(set(drawn)) >= 1999
+
+
+def test_what_was_drawn_before_a_fork_is_dropped() -> None:
+    keys = MaskKeys(os.urandom)
+    keys.next()
+    block = keys._block
+    entropy._note_fork()  # what the child's first step is
+    keys.next()
+    assert keys._block != block
+
+
+def test_a_platform_that_cannot_fork_has_nothing_to_note() -> None:
+    entropy._ignore(after_in_child=entropy._note_fork)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the platform cannot fork")
