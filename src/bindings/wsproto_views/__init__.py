@@ -7,6 +7,7 @@ from .dispatch import dispatch
 from .endpoints import Answer, Dial, HeadersLike, OnRequest, Service, check_place
 from .requests import UpgradeRequest
 from .routes import Route, Router, path
+from .sync import SyncDriver, SyncView, check_plain
 from .views import AsyncDriver, AsyncView, BaseView, State, check_view
 
 __all__ = [
@@ -21,8 +22,11 @@ __all__ = [
     "Router",
     "Service",
     "State",
+    "SyncDriver",
+    "SyncView",
     "UpgradeRequest",
     "check_place",
+    "check_plain",
     "check_view",
     "dispatch",
     "path",

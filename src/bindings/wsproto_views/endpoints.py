@@ -31,13 +31,13 @@ from wsproto_core.proxy import Proxy, Tunnel, parse_proxy
 
 from .requests import UpgradeRequest
 from .routes import Route, Router
-from .views import AsyncDriver, AsyncView, apply_settings, check_view
+from .views import BaseView, apply_settings, check_view
 
 __all__ = ["Answer", "Dial", "HeadersLike", "OnRequest", "ServerDriver", "Service", "check_place"]
 
 logger = logging.getLogger("wsproto_core")
 
-ViewT = TypeVar("ViewT", bound=AsyncView)
+ViewT = TypeVar("ViewT", bound=BaseView)
 
 Answer: TypeAlias = Accept | Response | None
 """What ``on_request`` may give: go on, go on with particulars, or refuse."""
@@ -46,11 +46,14 @@ OnRequest: TypeAlias = Callable[[UpgradeRequest], Awaitable[Answer] | Answer]
 """A server's hook for every request, plain GETs too."""
 
 
-class ServerDriver(AsyncDriver, Protocol):
-    """What a ``Service`` needs of a driver beside what a view needs."""
+class ServerDriver(Protocol):
+    """What a ``Service`` needs of a driver, whatever its views need of it."""
 
     peer: Any
     """The peer's address."""
+
+    def now(self) -> float:
+        """Seconds of the runtime's monotonic clock."""
 
 
 class Service(Generic[ViewT]):
@@ -81,7 +84,8 @@ class Service(Generic[ViewT]):
     @property
     def open_views(self) -> list[ViewT]:
         """The views of the connections that are open now."""
-        return [view for view in self._views.values() if view.is_open]
+        # A copy: other threads may come and go.
+        return [view for view in list(self._views.values()) if view.is_open]
 
     def session(self, driver: ServerDriver) -> Session:
         """Make the session of an accepted stream."""

@@ -2,7 +2,7 @@
 
 A view is words for a ``Session``: each public method is one session command and one wait. There is
 no decision here; if a method grows one, it belongs in ``session.py``. ``AsyncView`` has the long
-docstrings and serves asyncio, trio and anyio.
+docstrings and serves asyncio, trio and anyio; ``SyncView`` in ``sync.py`` serves threads.
 
 The seed's ``_receive_loop`` and ``_heartbeat_loop`` do not exist: bytes and time meet in the
 sans-IO session, and the driver of each runtime feeds it.
@@ -34,13 +34,12 @@ from wsproto_core import (
     Phase,
     Ping,
     Pong,
-    Request,
     Response,
     Session,
 )
 from wsproto_core.extensions.deflate import PerMessageDeflate
 from wsproto_core.handshake import MAGIC_STRING, accept_key
-from wsproto_core.session import close_payload
+from wsproto_core.session import Hook, close_payload
 
 from .requests import UpgradeRequest
 
@@ -170,8 +169,19 @@ class BaseView:
         self.request = upgrade_request
         self.kwargs = kwargs
 
-    # Set when the view is attached to a connection.
+    # Set when the view is attached to a connection; each flavour says what it needs of a driver.
     _session: Session | None = None
+    _driver: Any
+
+    @property
+    def server(self) -> Any:
+        """The server that the view belongs to; ``None`` for a client."""
+        return self._driver.server if self._session is not None else None
+
+    @property
+    def sock(self) -> Any:
+        """The socket below, where the runtime shows one."""
+        return self._driver.sock if self._session is not None else None
 
     @property
     def connection(self) -> Connection:
@@ -268,6 +278,11 @@ class BaseView:
 
     # ------------------------------------------------------------------ for the bindings
 
+    def _attach(self, session: Session, driver: Any) -> Self:
+        self._session = session
+        self._driver = driver
+        return self
+
     def _attached(self, call: str) -> Session:
         if self._session is None:
             raise LocalProtocolError(
@@ -301,8 +316,34 @@ class BaseView:
         )
 
     def _hooks(self) -> Hooks:
-        """The hooks that the user's class defines, bound; for each flavour to give."""
+        """The hooks that the user's class defines, bound."""
+        hook = self._hook
+        judge = hook("on_request")
+        framed = self._has("on_new_frame")
+        return Hooks(
+            on_request=None if judge is None else lambda _event: judge(self.request),
+            on_open=hook("on_open"),
+            on_text=None if framed else hook("on_text"),
+            on_binary=None if framed else hook("on_binary"),
+            on_message=self._frame_first if framed else hook("on_receive"),
+            on_chunk=hook("on_fragment"),
+            on_ping=hook("on_ping"),
+            on_pong=hook("on_pong"),
+            on_error=hook("on_error"),
+            on_close=hook("on_close"),
+            run=getattr(self, "run") if any(map(self._has, _LIFE)) else None,  # noqa: B009
+        )
+
+    def _hook(self, name: str) -> Hook | None:
+        return getattr(self, name) if self._has(name) else None
+
+    def _frame_first(self, data: bytes, opcode: OpCode) -> Any:
+        """``on_new_frame``, then the hook that takes the message; for each flavour to say."""
         raise NotImplementedError
+
+    @classmethod
+    def _check(cls) -> None:
+        """Refuse hooks that this flavour cannot run: ``TypeError``."""
 
     def _has(self, name: str) -> bool:
         """Whether the user's class defines the hook."""
@@ -311,6 +352,19 @@ class BaseView:
 
 _MESSAGE_HOOKS = ("on_receive", "on_text", "on_binary", "on_fragment", "on_new_frame")
 _LIFE = ("run", "run_forever")
+
+
+HOOKS = (
+    "on_request",
+    "on_open",
+    *_MESSAGE_HOOKS,
+    "on_ping",
+    "on_pong",
+    "on_error",
+    "on_close",
+    *_LIFE,
+)
+"""What a user's class may define and the library then runs."""
 
 
 def _overrides(cls: type[BaseView], name: str) -> bool:
@@ -328,8 +382,8 @@ def _takes_messages(cls: type[BaseView]) -> bool:
 def check_view(cls: object) -> None:
     """Refuse a class that no message could reach: at its use, not at the first message.
 
-    Raises ``TypeError`` if it is no view class, ``NotImplementedError`` if it neither has a message
-    hook nor lives by its own ``run``.
+    Raises ``TypeError`` if it is no view class or its hooks cannot be run, ``NotImplementedError``
+    if it neither has a message hook nor lives by its own ``run``.
     """
     if not (isinstance(cls, type) and issubclass(cls, BaseView)):
         raise TypeError(f"expected a subclass of WebSocketView, got {cls!r}")
@@ -338,6 +392,7 @@ def check_view(cls: object) -> None:
             f"{cls.__name__} takes no messages: expected it to define on_receive(message, opcode), "
             "or on_text, on_binary or on_fragment, or a run_forever() of its own"
         )
+    cls._check()
 
 
 def apply_settings(view: BaseView, settings: dict[str, Any]) -> None:
@@ -361,16 +416,6 @@ class AsyncView(BaseView):
     _is_library = True
 
     _driver: AsyncDriver
-
-    @property
-    def server(self) -> Any:
-        """The server that the view belongs to; ``None`` for a client."""
-        return self._driver.server if self._session is not None else None
-
-    @property
-    def sock(self) -> Any:
-        """The socket below, where the runtime shows one."""
-        return self._driver.sock if self._session is not None else None
 
     # ------------------------------------------------------------------ hooks
 
@@ -465,7 +510,7 @@ class AsyncView(BaseView):
         One reader at a time. Raises ``ProtocolError``, ``PayloadTooBig``, ``PeerTimeout`` or
         ``ConnectionClosed`` when there is no more.
         """
-        return _as_frame(await self._take("read_frame()", control=True))
+        return as_frame(await self._take("read_frame()", control=True))
 
     async def recv(self) -> str | bytes:
         """The next message: ``str`` for text, ``bytes`` for binary. Raises as ``read_frame``."""
@@ -475,11 +520,11 @@ class AsyncView(BaseView):
             assert isinstance(item, (Message, Chunk))
             data = item.data
             if isinstance(item, Message):
-                return _as_value(data, item.opcode)
+                return as_value(data, item.opcode)
             parts.append(data)
             if item.final:
                 whole = b"".join(p if isinstance(p, bytes) else p.encode() for p in parts)
-                return _as_value(whole, item.opcode)
+                return as_value(whole, item.opcode)
 
     async def _take(self, call: str, *, control: bool) -> Message | Chunk | Ping | Pong | Close:
         session, driver = self._attached(call), self._driver
@@ -689,34 +734,6 @@ class AsyncView(BaseView):
 
     # ------------------------------------------------------------------ for the bindings
 
-    def _attach(self, session: Session, driver: AsyncDriver) -> Self:
-        self._session = session
-        self._driver = driver
-        return self
-
-    def _hooks(self) -> Hooks:
-        """The hooks that this class defines, bound."""
-        has = self._has
-        framed = has("on_new_frame")
-        return Hooks(
-            on_request=self._judge if has("on_request") else None,
-            on_open=self.on_open if has("on_open") else None,
-            on_text=self.on_text if has("on_text") and not framed else None,
-            on_binary=self.on_binary if has("on_binary") and not framed else None,
-            on_message=(
-                self._frame_first if framed else self.on_receive if has("on_receive") else None
-            ),
-            on_chunk=self.on_fragment if has("on_fragment") else None,
-            on_ping=self.on_ping if has("on_ping") else None,
-            on_pong=self.on_pong if has("on_pong") else None,
-            on_error=self.on_error if has("on_error") else None,
-            on_close=self.on_close if has("on_close") else None,
-            run=self.run if any(has(name) for name in _LIFE) else None,
-        )
-
-    async def _judge(self, _event: Request) -> Accept | Response | None:
-        return await self.on_request(self.request)
-
     async def _frame_first(self, data: bytes, opcode: OpCode) -> None:
         """``on_new_frame``, then the hook that takes the message."""
         await self.on_new_frame(Frame(opcode, True, data))
@@ -731,21 +748,26 @@ class AsyncView(BaseView):
 async def _each(
     parts: AsyncIterable[str | Buffer] | Iterable[str | Buffer],
 ) -> AsyncIterator[str | Buffer]:
-    if isinstance(parts, (str, bytes, bytearray, memoryview)):
-        raise TypeError(f"expected an iterable of parts, got one {type(parts).__name__}")
     if isinstance(parts, AsyncIterable):
         async for part in parts:
             yield part
     else:
-        for part in parts:
+        for part in check_parts(parts):
             yield part
 
 
-def _as_value(data: str | bytes, opcode: OpCode) -> str | bytes:
+def check_parts(parts: Iterable[str | Buffer]) -> Iterable[str | Buffer]:
+    """Refuse a message where its parts are expected: it is an iterable too, of its characters."""
+    if isinstance(parts, (str, bytes, bytearray, memoryview)):
+        raise TypeError(f"expected an iterable of parts, got one {type(parts).__name__}")
+    return parts
+
+
+def as_value(data: str | bytes, opcode: OpCode) -> str | bytes:
     return data.decode() if opcode is OpCode.TEXT and isinstance(data, bytes) else data
 
 
-def _as_frame(item: Message | Chunk | Ping | Pong | Close) -> Frame:
+def as_frame(item: Message | Chunk | Ping | Pong | Close) -> Frame:
     if isinstance(item, Close):
         return Frame(OpCode.CLOSE, payload=close_payload(item))
     if isinstance(item, (Ping, Pong)):
