@@ -219,6 +219,7 @@ class Connection:
         self._misses = 0
         self._slept_until = -math.inf  # when deadlines looked at late were put off; -inf: not yet
         self._reading = True
+        self._in_doubt = False  # a liveness deadline came while we did not read
         self._pings: dict[bytes, float] = {}  # ours, unanswered: payload -> when it was sent
         self._beats: tuple[bytes, ...] = ()  # the payloads of the latest heartbeats
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
@@ -334,10 +335,12 @@ class Connection:
     def set_reading(self, reading: bool, now: float) -> None:
         """Take that the caller stopped reading the stream on purpose, or goes on.
 
-        While it does not read, the peer's silence is our own doing, and no deadline blames it.
+        While it does not read, the peer's silence is our own doing, and no deadline blames it; see
+        ``in_doubt``.
         """
         self._now = now
         if reading and not self._reading:
+            self._in_doubt = False
             self._last_received = now
             if self._frame_began < math.inf:
                 self._frame_began = now
@@ -579,6 +582,15 @@ class Connection:
         """
         at = self._timers.next
         return None if at == math.inf else at
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the peer's life is in question and cannot be judged, as the caller does not read.
+
+        To read a little, or until the next bytes, answers it: without them the peer is found dead.
+        Ends when reading goes on (``set_reading``).
+        """
+        return self._in_doubt
 
     @property
     def time(self) -> float:
@@ -1129,7 +1141,7 @@ class Connection:
         if self._last_received > self._pong_since:
             self._misses = 0
             return
-        if not self._reading or self._overslept(at, now):
+        if self._cannot_judge(at, now):
             self._timers.start(Timer.PONG, now + timeout)
             return
         self._misses = self._misses + 1 if self._last_received <= self._last_miss else 1
@@ -1146,12 +1158,19 @@ class Connection:
         since = min(self._last_received, self._frame_began)
         if since + timeout > now:
             self._timers.start(Timer.RECEIVE, since + timeout)
-        elif not self._reading or self._overslept(at, now):
+        elif self._cannot_judge(at, now):
             self._timers.start(Timer.RECEIVE, now + timeout)
         elif self._frame_began <= self._last_received:
             self._time_out("receive", f"a frame took longer than {timeout:g} s to arrive", now)
         else:
             self._time_out("receive", f"no byte from the peer in {timeout:g} s", now)
+
+    def _cannot_judge(self, at: float, now: float) -> bool:
+        """Whether the silence may be ours: we do not read, or overslept."""
+        if not self._reading:
+            self._in_doubt = True
+            return True
+        return self._overslept(at, now)
 
     def _overslept(self, at: float, now: float) -> bool:
         """Whether a deadline is looked at so late that we cannot blame the peer; once per silence.
@@ -1167,7 +1186,6 @@ class Connection:
     def _time_out(self, timer: str, why: str, now: float) -> None:
         error = PeerTimeout(why, timer=timer, close_code=self.config.timeout_close_code)
         self._latch(Input.FAULT, error, first=True)
-        self._apply_ends(now)
 
     # ------------------------------------------------------------------ errors
 

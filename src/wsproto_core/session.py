@@ -163,8 +163,9 @@ _Item: TypeAlias = Event | _Trouble | _Start
 _NO_HOOKS: Final = Hooks()
 
 _PATIENCE: Final = 1.0
-"""Seconds: for so long an ending waits for a reader that took a message and may answer it. Hooks,
-which tell when they are done, are waited for up to ``close_timeout``."""
+"""Seconds: for so long an ending waits for a reader that took a message and may answer it, and
+``on_close`` for hooks that were cancelled and may clean up. Hooks, which tell when they are done,
+are waited for up to ``close_timeout``."""
 _MUTE: Final = (Phase.DRAINING, Phase.CLOSED)  # nothing that the peer says counts any more
 
 
@@ -209,6 +210,9 @@ class Session:
         self._running = 0  # message hooks
         self._alone = False  # a hook that runs alone is running
         self._wants_read = True
+        self._full = False  # too much waits; ends at half of what began it
+        self._listening = False  # reading on nevertheless, for a sign of the peer's life
+        self._overheard = 0  # bytes that were read so
         self._deaf = False  # nobody is left to take messages: a hook failed, or run() ended
         self._over = False  # all that the peer said was taken, and nothing more will come
         self._told: list[BaseException] = []  # the errors that on_error knows
@@ -223,6 +227,7 @@ class Session:
         self._rtts: dict[bytes, float] = {}
         self._overdue = math.inf  # when running hooks are given up after the end
         self._given_up = False
+        self._stragglers = 0  # hooks that were given up and did not come back
         self._close_timed = False  # on_close has its own time
         self._cancel = False
         self._quiet = False
@@ -237,6 +242,9 @@ class Session:
 
     def received(self, data: Buffer, now: float) -> None:
         """Bytes came from the peer."""
+        if self._listening:
+            self._listening = False
+            self._overheard += len(data)
         self.connection.receive_data(data, now)
         self._look(now)
 
@@ -254,7 +262,7 @@ class Session:
         """It is ``now``. Early and repeated calls do nothing."""
         self.connection.handle_timeout(now)
         if now >= self._overdue:
-            self._give_up_hooks()
+            self._give_up_hooks(now)
         if now >= self._hold_until:
             self._hold_until = math.inf
         self._look(now)
@@ -292,9 +300,11 @@ class Session:
         self._look(now)
 
     def _came_back(self, kind: CallKind) -> None:
-        if kind is CallKind.RUN or (self._given_up and kind is not CallKind.CLOSE):
+        if kind is CallKind.RUN:
             return  # nobody waits for it
-        if kind is CallKind.MESSAGE:
+        if self._given_up and kind is not CallKind.CLOSE:
+            self._stragglers = max(self._stragglers - 1, 0)
+        elif kind is CallKind.MESSAGE:
             self._running -= 1
         else:
             self._alone = False
@@ -768,13 +778,27 @@ class Session:
         if self.connection.phase is Phase.DECIDING:
             wants = self.connection.early_bytes < mark
         elif self.connection.phase in (Phase.OPEN, Phase.CLOSE_SENT):
-            wants = self._cost < mark if self._wants_read else self._cost <= mark // 2
-            wants = wants or self._drops
+            wants = self._may_read(mark)
         else:
             wants = True
         if wants != self._wants_read:
             self._wants_read = wants
             self.connection.set_reading(wants, now)
+
+    def _may_read(self, mark: int) -> bool:
+        """Whether there is room, or the peer's life is in question.
+
+        The latter is answered by the next bytes, so they are read, to be kept as they are: up to
+        the mark once more, for who holds a hook for ever must not make this grow.
+        """
+        if not self._full:
+            self._full = self._cost >= mark and not self._drops
+        elif self._cost <= mark // 2 or self._drops:
+            self._full = self._listening = False
+            self._overheard = 0
+        elif self.connection.in_doubt and self._overheard < mark:
+            self._listening = True
+        return not self._full or self._listening
 
     # ------------------------------------------------------------------ decisions: calls
 
@@ -784,7 +808,7 @@ class Session:
         What waits for a reader holds up the hooks behind it only while a reader may come back.
         """
         queue = self._queue
-        if not queue or self._alone:
+        if not queue or self._alone or self._stragglers:
             return -1
         at = 0
         if not self._has_hook(queue[0]):
@@ -972,24 +996,32 @@ class Session:
         if timeout is None or self.is_finished():
             self._overdue = math.inf
             return
+        if self._stragglers:
+            return
         at = self._next_at()
         close_next = at >= 0 and type(self._queue[at]) is Closed
         if self._overdue == math.inf or (close_next and not self._close_timed):
             self._close_timed = close_next
             self._overdue = now + timeout
 
-    def _give_up_hooks(self) -> None:
+    def _give_up_hooks(self, now: float) -> None:
         """The time for hooks is over. What waits is dropped, but for ``on_close``, which then gets
-        its own time.
+        its own time, when those that are cancelled have come back (or do not).
         """
+        if self._stragglers:
+            self._stragglers = 0
+            self._overdue = math.inf
+            return
         opened = self.opened
         self._keep(lambda item: opened if isinstance(item, Closed) else not self._has_hook(item))
+        if not self._given_up:
+            self._stragglers = self._running + self._alone
         self._given_up = True
         self._cancel = True
         self._alone = False
         self._running = 0
         self._reads = False
-        self._overdue = math.inf
+        self._overdue = now + _PATIENCE if self._stragglers else math.inf
 
     # ------------------------------------------------------------------ decisions: the reader
 

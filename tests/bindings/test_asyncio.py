@@ -1,5 +1,6 @@
 """What is special to asyncio: tasks, loops, transports, TLS, sockets, the server's life."""
 
+import ast
 import asyncio
 import contextvars
 import socket
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import wsproto_asyncio
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
 from tests.bindings.runtimes import RUNTIMES, Asyncio, Link, Log, Tls, eventually, ours, recorder
 from wsproto_asyncio import (
@@ -593,6 +595,64 @@ def test_post_from_many_threads(runtime: Asyncio, link: Link) -> None:
     for thread in threads:
         thread.join()
     assert sorted(got) == sorted(list(range(50)) * 8)
+
+
+WRITES = {
+    # messages, and whether each has a turn of the loop: what then reaches transport.write()
+    "one buffer": ([10_000], True),
+    "small buffers joined": ([1000], False),
+    "large buffers, and small ones between": ([40_000, 10, 10, 40_000], False),
+}
+
+
+@pytest.mark.parametrize("way", WRITES)
+def test_v47_each_write_feels_a_slow_peer(runtime: Asyncio, link: Link, way: str) -> None:
+    """V44 through each call that writes: more than the mark and a message never waits here.
+
+    (CVE-2024-12254: ``writelines`` of some versions of CPython does not call ``pause_writing``.)
+    """
+    sizes, in_turns = WRITES[way]
+    link.open(Echo, window=4096, EXTENSIONS=())
+    view, driver = link.view, link.view._driver
+    transport = driver._transport
+    held: list[int] = []
+    turns: list[int] = []
+
+    async def send_for_ever() -> None:
+        while True:
+            for size in sizes:
+                await view.send(bytes(size))
+                held.append(transport.get_write_buffer_size() + view.connection.bytes_to_send)
+            if in_turns:
+                await asyncio.sleep(0)
+
+    async def take_turns() -> int:
+        for _ in range(20):
+            await asyncio.sleep(0)
+        turns.append(len(held))
+        waiting: int = transport.get_write_buffer_size() + view.connection.bytes_to_send
+        return waiting
+
+    sending = runtime.spawn(send_for_ever)
+    eventually(lambda: runtime.call(take_turns) > 1 << 16 and turns[-2:-1] == turns[-1:], "a stall")
+    assert not sending.done()
+    assert runtime.call(take_turns) <= (1 << 16) + sum(sizes) + 14 * len(sizes)
+    assert max(held) <= 1 << 16  # a send that returned left no more behind
+    runtime.loop.call_soon_threadsafe(transport.abort)
+    with pytest.raises((ConnectionClosed, OSError)):
+        sending.result()
+
+
+def test_v47_writelines_is_not_used() -> None:
+    sources = Path(wsproto_asyncio.__file__).parent.glob("*.py")
+    names = {
+        node.attr
+        for source in sources
+        for node in ast.walk(ast.parse(source.read_text("utf-8")))
+        if isinstance(node, ast.Attribute)
+    }
+    assert "write" in names
+    assert "writelines" not in names
 
 
 def test_a_tight_loop_of_sends_lets_others_run(runtime: Asyncio, link: Link) -> None:

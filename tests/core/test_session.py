@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -44,6 +45,7 @@ from wsproto_core import (
 Caplog = pytest.LogCaptureFixture
 QUIET = Config(ping_interval=None, receive_timeout=None)
 GARBAGE = b"\xff" * 9
+ANY: Any = mock.ANY
 
 
 def errors(caplog: Caplog) -> list[logging.LogRecord]:
@@ -106,6 +108,34 @@ def test_message_hooks_overlap_up_to_the_limit_in_order() -> None:
     assert stage.nothing_starts()
     stage.end(second)
     assert stage.start(CallKind.MESSAGE).arguments == ("b",)
+
+
+def test_on_error_is_told_of_a_timeout_before_the_close_goes_out() -> None:
+    stage = Stage("on_error", "on_close", config=Config(ping_interval=None, receive_timeout=30))
+    stage.pass_time(30)
+    assert stage.sent() == []
+    told = stage.start(CallKind.ERROR)
+    (error,) = told.arguments
+    assert isinstance(error, PeerTimeout)
+    assert error.timer == "receive"
+    assert stage.sent() == []
+    stage.end(told)
+    assert stage.sent() == [(0x88, close_body(1001, "WebSocket Timeout Error"))]
+    stage.pass_time(10)
+    assert stage.run() == ["on_close"]
+
+
+def test_a_timeout_waits_for_a_hook_no_longer_than_close_timeout() -> None:
+    config = Config(ping_interval=None, receive_timeout=30, close_timeout=4)
+    stage = Stage("on_text", "on_error", "on_close", config=config)
+    stage.feed(stage.text("slow"))
+    stage.start(CallKind.MESSAGE)
+    stage.pass_time(30)
+    assert stage.session.next_deadline() == stage.now + 4
+    stage.pass_time(3.9)
+    assert stage.sent() == []
+    stage.pass_time(0.1)
+    assert stage.sent() == [(0x88, close_body(1001, "WebSocket Timeout Error"))]
 
 
 def test_chunks_never_overlap() -> None:
@@ -1126,6 +1156,90 @@ def test_e4_a_slow_hook_stops_the_reading_and_holds_a_bounded_queue() -> None:
     assert stage.reads()
 
 
+def never_reads(**settings: Any) -> Stage:
+    """A hook that waits for ever, and a queue that is full behind it; no more is read."""
+    config = Config(read_high_water=1000, **settings)
+    stage = Stage("on_text", "on_close", config=config)
+    stage.feed(*[stage.text("x" * 400)] * 5)
+    stage.start(CallKind.MESSAGE)
+    assert not stage.reads()
+    return stage
+
+
+@pytest.mark.parametrize(
+    ("settings", "doubt", "end"),
+    [
+        # Judged at 30, in vain, and at 40 anew; three misses from the next ping on.
+        pytest.param({"receive_timeout": None}, 30, 60 + 40 + 45 + 10, id="pong"),
+        pytest.param({"ping_interval": None}, 120, 240, id="receive"),
+    ],
+)
+def test_a_silent_peer_is_found_dead_though_a_hook_holds_up_the_reading(
+    settings: dict[str, Any], doubt: float, end: float
+) -> None:
+    """Its silence would be ours if we did not listen for a sign of life."""
+    stage = never_reads(**settings)
+    began = stage.now
+    listening = None
+    while stage.connection.error is None:
+        at = stage.session.next_deadline()
+        assert at is not None
+        stage.pass_time(at - stage.now)
+        stage.session.take_output()
+        if stage.reads() and listening is None:
+            listening = stage.now - began
+    assert listening == doubt
+    assert stage.now - began == end
+    error = stage.connection.error
+    assert isinstance(error, PeerTimeout)
+    assert error.timer == ("receive" if "ping_interval" in settings else "pong")
+
+
+def test_a_sign_of_life_is_read_and_no_more() -> None:
+    """A living peer stays, whatever the hook does, and its messages wait as bytes."""
+    stage = never_reads()
+    end = stage.now + 5000
+    signs = 0
+    while stage.now < end:
+        at = stage.session.next_deadline()
+        assert at is not None
+        stage.pass_time(at - stage.now)
+        if stage.reads():
+            signs += 1
+            stage.feed(stage.frame(0x8A, b"I live"))
+            assert not stage.reads()
+    assert stage.connection.phase is Phase.OPEN
+    assert 5000 / 60 - 2 <= signs <= 5000 / 20 + 2
+
+
+def test_listening_for_life_holds_no_more_than_the_mark() -> None:
+    stage = never_reads()
+    listened = 0
+    for _ in range(1000):
+        stage.pass_time(10)
+        if stage.reads():
+            listened += 100
+            stage.feed(stage.frame(0x8A, bytes(94)))
+    assert listened == 1000
+    assert stage.connection.phase is Phase.OPEN
+
+
+def test_reading_goes_on_at_half_also_while_it_listens() -> None:
+    stage = Stage("on_text", config=Config(read_high_water=1000))
+    stage.feed(*[stage.text("x" * 336)] * 4)
+    for seconds in (20, 10):
+        stage.pass_time(seconds)
+    assert stage.reads()
+    stage.feed(stage.frame(0x8A))
+    assert not stage.reads()
+    assert len(stage.run()) == 4
+    assert stage.reads()
+    stage.feed(stage.text("more"))
+    assert stage.reads()  # it does not listen: it reads
+    stage.pass_time(5)
+    assert stage.reads()
+
+
 def test_v45_a_million_pings_leave_nothing_behind() -> None:
     """Scaled to ten thousand of each here; the hooks are there but slow."""
     stage = Stage()
@@ -1652,9 +1766,9 @@ def test_hooks_that_overrun_are_given_up_and_on_close_has_its_own_time() -> None
     stage.pass_time(0.1)
     assert session.take_cancel()
     assert not session.take_cancel()  # told once
+    stage.fail(slow, KeyboardInterrupt())  # such as a cancellation
     on_close = stage.start(CallKind.CLOSE)
     assert session.next_deadline() == stage.now + 5
-    stage.end(slow)  # it came back after all
     assert not session.is_finished()
     stage.pass_time(5)
     assert session.take_cancel()
@@ -1664,11 +1778,53 @@ def test_hooks_that_overrun_are_given_up_and_on_close_has_its_own_time() -> None
     assert session.is_finished()
 
 
+def test_on_close_waits_for_hooks_that_were_cancelled_to_clean_up() -> None:
+    """Both must have come back: what a hook's ``finally`` puts right is right in on_close."""
+    config = replace(QUIET, close_timeout=5, concurrent_hooks=2)
+    stage = Stage("on_text", "on_close", config=config)
+    stage.feed(stage.text("a"), stage.text("b"))
+    first, second = stage.start(CallKind.MESSAGE), stage.start(CallKind.MESSAGE)
+    stage.session.abort(stage.now)
+    stage.pass_time(5)
+    assert stage.session.take_cancel()
+    stage.end(first)
+    assert stage.nothing_starts()
+    assert not stage.session.is_finished()
+    stage.pass_time(0.9)
+    stage.end(second)
+    on_close = stage.start(CallKind.CLOSE)
+    stage.pass_time(4.9)  # its time begins with it
+    assert not stage.session.take_cancel()
+    stage.pass_time(0.1)
+    assert stage.session.take_cancel()
+    stage.end(on_close)
+
+
+def test_on_close_waits_a_second_for_hooks_that_cannot_be_cancelled() -> None:
+    stage = Stage("on_text", "on_close", config=replace(QUIET, close_timeout=5))
+    stage.feed(stage.text("deaf"))
+    deaf = stage.start(CallKind.MESSAGE)
+    stage.session.abort(stage.now)
+    stage.pass_time(5)
+    assert stage.session.next_deadline() == stage.now + 1
+    stage.pass_time(0.9)
+    assert stage.nothing_starts()
+    stage.pass_time(0.1)
+    on_close = stage.start(CallKind.CLOSE)
+    assert stage.session.next_deadline() == stage.now + 5
+    stage.end(deaf)  # it came back after all
+    assert not stage.session.is_finished()
+    stage.end(on_close)
+    assert stage.session.is_finished()
+    assert stage.session.next_deadline() is None
+
+
 def test_a_hook_given_up_that_fails_later_is_logged_and_no_more(caplog: Caplog) -> None:
     stage = Stage("on_open", "on_error", "on_close", config=replace(QUIET, close_timeout=5))
     opening = stage.start(CallKind.OPEN)
     stage.session.abort(stage.now)
     stage.pass_time(5)
+    stage.pass_time(1)
     on_close = stage.start(CallKind.CLOSE)
     stage.fail(opening, RuntimeError())
     assert stage.nothing_starts()
