@@ -16,10 +16,11 @@ VENV_STAMP    := $(VENV)/.made
 DEMO_STAMP    := $(VENV)/.demo-installed
 DEV_STAMP     := $(VENV)/.dev-installed
 INTEROP_STAMP := $(VENV)/.interop-installed
+BENCH_STAMP   := $(VENV)/.bench-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format coverage browser interop autobahn fuzz clean
+.PHONY: help demo test check lint types format coverage browser interop autobahn fuzz bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -59,8 +60,12 @@ autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile s
 fuzz: $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
 	PYTHONPATH=src:src/bindings $(BIN)/python -m fuzz $(or $(ARGS),all)
 
+bench: $(BENCH_STAMP) ## speed, beside the peers (ARGS="--quick asyncio-small", ARGS="profile tls-lat")
+	$(BIN)/python -m benchmarks $(ARGS)
+
 clean: ## remove what these targets have made
-	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage
+	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage \
+	  benchmarks/.build benchmarks/servers/node_modules
 
 # ------------------------------------------------------------------------------------- set-up
 
@@ -83,6 +88,12 @@ $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 
 $(INTEROP_STAMP): $(DEV_STAMP)
 	$(PIP) install --group interop
+	@touch $@
+
+# A peer that cannot be had here is told as missing by the benchmarks; the others go on.
+$(BENCH_STAMP): $(DEV_STAMP)
+	$(PIP) install --group bench
+	-cd benchmarks/servers && npm install --no-audit --no-fund --no-package-lock --loglevel=error
 	@touch $@
 
 # npm's lock file is not kept: it would record where the package came from on one machine.

@@ -1,33 +1,34 @@
 """Sans-IO cost per message: receiving and sending, ours beside ``websockets`` and ``wsproto``.
 
-    python -m benchmarks.sansio [--quick] [--json FILE]
+A worker, started by ``measure``: ``python -m benchmarks.sansio --who NAME --size BYTES`` measures
+each time that a line with a number of seconds comes in, and prints the microseconds per message of
+every way. By hand: ``python -m benchmarks sansio``.
 
 Every candidate gets the same bytes and gives whole messages: text as ``str``, checked to be UTF-8,
-with a limit on the size. The candidates take turns, round by round, so that a change of the
-machine's speed meets all of them; the table shows the median of each and of the paired ratios.
+with a limit on the size.
 
-Settings of the peers. websockets: ``ServerProtocol``/``ClientProtocol`` in state OPEN, frames
-joined into messages as its own bindings do it (a list of payloads, decoded at the end), C speed-ups
-on. wsproto: ``Connection``, fragments joined likewise. permessage-deflate: level 6, memory level 8,
-15 bits, context takeover, for all three.
+Settings of the peers. websockets: ``Protocol`` in state OPEN, frames joined into messages as its
+own bindings do it (a list of payloads, decoded at the end), C speed-ups on. wsproto:
+``Connection``, fragments joined likewise. permessage-deflate: level 6, memory level 8, 15 bits,
+context takeover, zlib, for all three.
 """
 
 import argparse
 import json
 import random
-import statistics
 import sys
 import time
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Protocol
 
-from wsproto_core import COMPILED, Agreement, Connection, ExtensionNegotiated, Role
+from wsproto_core import Agreement, Connection, ExtensionNegotiated, Role
 from wsproto_core.config import Config
 from wsproto_core.extensions.deflate import PerMessageDeflate
 
-SIZES = (32, 1024, 65536, 1 << 20)
+WAYS = ("in", "in unmasked", "out", "out masked")
+"""From the server's side, and (unmasked in, masked out) from the client's."""
+
 BATCH_BYTES = 1 << 16  # about so much is fed or sent in one go: what one read brings
 
 
@@ -80,7 +81,14 @@ class Ours:
         config = Config(max_message_size=1 << 24, max_frame_size=1 << 24)
         agreement, codecs = Agreement(), []
         if deflated:
-            extension = PerMessageDeflate(level=6, mem_level=8)
+            extension = PerMessageDeflate(
+                level=6,
+                mem_level=8,
+                server_max_window_bits=15,
+                client_max_window_bits=15,
+                threshold=0,
+                backend="zlib",
+            )
             agreed = extension.accept(())
             assert agreed is not None
             agreement = Agreement(
@@ -231,6 +239,9 @@ class Wsproto:
         return run
 
 
+CANDIDATES = {item.name: item for item in (Ours, Websockets, Wsproto)}
+
+
 def deflate_batch(data: bytes, count: int, *, text: bool, masked: bool) -> bytes:
     """``count`` messages that any inflater takes again and again: each stands alone."""
     deflater = zlib.compressobj(6, zlib.DEFLATED, -15, 8)
@@ -239,89 +250,50 @@ def deflate_batch(data: bytes, count: int, *, text: bool, masked: bool) -> bytes
 
 
 def time_of(run: Run, count: int, seconds: float) -> float:
-    """Seconds per message, over about ``seconds``."""
+    """Seconds of CPU per message, over about ``seconds``: others may use the machine, too."""
     assert run() == count
-    rounds, began = 0, time.perf_counter()
+    rounds, began = 0, time.process_time()
     while True:
         run()
         rounds += 1
-        took = time.perf_counter() - began
+        took = time.process_time() - began
         if took > seconds:
             return took / rounds / count
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="sans-IO cost per message")
-    parser.add_argument("--quick", action="store_true", help="shorter rounds, plain only")
-    parser.add_argument("--json", type=Path, help="store the results")
-    options = parser.parse_args()
-    seconds, rounds = (0.02, 3) if options.quick else (0.08, 7)
+def prepare(candidate: Candidate, size: int, *, deflated: bool) -> dict[str, tuple[Run, int]]:
+    """Return what is to be timed, with its number of messages, by the name of the way."""
+    count = max(1, min(500, BATCH_BYTES // max(1, size)))
+    runs = {}
+    for text in (True, False):
+        data = payload(size, text=text)
+        for way in WAYS:
+            server = way in ("in", "out")
+            if way.startswith("in"):
+                if deflated:
+                    batch = deflate_batch(data, count, text=text, masked=server)
+                else:
+                    batch = frame(data, text=text, masked=server) * count
+                run = candidate.receive(batch, count, server=server, deflated=deflated)
+            else:
+                run = candidate.send(data, count, text=text, server=server, deflated=deflated)
+            runs[f"{way}, {'text' if text else 'binary'}"] = (run, count)
+    return runs
 
-    candidates: list[Candidate] = [Ours(), Websockets(), Wsproto()]
-    print(f"Python {sys.version.split()[0]}, {'compiled' if COMPILED else 'pure'} build")
-    print(f"{'case':44} " + " ".join(f"{c.name:>14}" for c in candidates) + "   peer/ours")
-    results = []
-    for size in SIZES:
-        count = max(1, min(500, BATCH_BYTES // size))
-        for text in (True, False):
-            data = payload(size, text=text)
-            for deflated in (False,) if options.quick else (False, True):
-                for way in ("in", "in unmasked", "out", "out masked"):
-                    runs: list[Run] = []
-                    for candidate in candidates:
-                        if way.startswith("in"):
-                            server = way == "in"
-                            batch = (
-                                deflate_batch(data, count, text=text, masked=server)
-                                if deflated
-                                else frame(data, text=text, masked=server) * count
-                            )
-                            runs.append(
-                                candidate.receive(batch, count, server=server, deflated=deflated)
-                            )
-                        else:
-                            runs.append(
-                                candidate.send(
-                                    data,
-                                    count,
-                                    text=text,
-                                    server=way == "out",
-                                    deflated=deflated,
-                                )
-                            )
-                    times: list[list[float]] = [[] for _ in runs]
-                    for _ in range(rounds):
-                        for index, run in enumerate(runs):
-                            times[index].append(time_of(run, count, seconds))
-                    medians = [statistics.median(item) * 1e6 for item in times]
-                    ratios = [
-                        statistics.median(
-                            theirs / ours for theirs, ours in zip(item, times[0], strict=True)
-                        )
-                        for item in times[1:]
-                    ]
-                    kind = "text" if text else "binary"
-                    case = f"{way}, {size} B {kind}{', deflated' if deflated else ''}"
-                    print(
-                        f"{case:44} "
-                        + " ".join(f"{value:11.2f} µs" for value in medians)
-                        + "   "
-                        + " ".join(f"{ratio:6.2f}" for ratio in ratios)
-                    )
-                    results.append(
-                        {
-                            "case": case,
-                            "us_per_message": {
-                                c.name: value for c, value in zip(candidates, medians, strict=True)
-                            },
-                            "peer_over_ours": {
-                                c.name: ratio
-                                for c, ratio in zip(candidates[1:], ratios, strict=True)
-                            },
-                        }
-                    )
-    if options.json is not None:
-        options.json.write_text(json.dumps(results, indent=1) + "\n")
+
+def main() -> None:
+    """Measure for each line of standard input."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--who", choices=CANDIDATES, required=True)
+    parser.add_argument("--size", type=int, required=True, help="bytes of a message")
+    parser.add_argument("--deflated", action="store_true", help="with permessage-deflate")
+    options = parser.parse_args()
+    runs = prepare(CANDIDATES[options.who](), options.size, deflated=options.deflated)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        seconds = float(line) / len(runs)
+        figures = {way: time_of(*run, seconds) * 1e6 for way, run in runs.items()}
+        print(json.dumps(figures), flush=True)
 
 
 if __name__ == "__main__":
