@@ -1,5 +1,5 @@
 """The attack catalogue's rows about frames, text and closing: V1 to V17, V22, V23, V42, V44 to V49,
-B1 to B13, C1 to C13. One test for each row, named after it.
+B1 to B13, C1 to C13, E6. One test for each row, named after it.
 
 ``MSG`` is the message limit of the catalogue's tests. Masked frames have a zero key where their
 bytes are written out, so that the payload is readable.
@@ -37,6 +37,7 @@ from wsproto_core import (
     Connection,
     Event,
     HandshakeError,
+    Hooks,
     LocalProtocolError,
     Message,
     OpCode,
@@ -47,6 +48,7 @@ from wsproto_core import (
     Pong,
     ProtocolError,
     Role,
+    Session,
     Transport,
     is_usable_close_code,
 )
@@ -438,6 +440,64 @@ def test_v23_rsv1_where_it_has_no_meaning(
     else:
         rig.feed(stream)
     rig.assert_fails(1002)
+
+
+FLOODS = {
+    "one byte fragments": (0x02, 0x00, b"a"),
+    "empty fragments": (0x02, 0x00, b""),
+    "deflated fragments": (0x42, 0x00, b"\x00\x00\x00\xff\xff"),
+    "pings": (0x89, 0x89, b"p"),
+    "pongs": (0x8A, 0x8A, b""),
+}
+
+
+def flooded(role: Role, flood: str, config: Config) -> tuple[int, int, bool]:
+    """A session whose hook never comes back: bytes held, bytes of the wire, and whether it read."""
+    first, then, payload = FLOODS[flood]
+    agreed = PerMessageDeflate().accept(())
+    assert agreed is not None
+    rig = Rig(role, config, **with_codec(agreed.codec(role)))
+    session = Session(rig.connection, Hooks(on_chunk=print, on_message=print))
+    session.tick(rig.now)
+    read = rig.frame(then, payload) * 500
+    wire = 0
+    with measured() as memory:
+        session.received(rig.frame(first, payload), rig.now)
+        session.next_call()
+        for _ in range(40):
+            session.received(read, rig.now)
+            session.take_output()
+            wire += len(read)
+            if not session.wants_read:
+                break
+    assert rig.connection.phase is Phase.OPEN
+    return memory.held, wire, session.wants_read
+
+
+@pytest.mark.parametrize("flood", FLOODS)
+def test_e6_small_pieces_hold_at_most_twice_their_bytes(role: Role, flood: str) -> None:
+    held, wire, reads = flooded(role, flood, LIMITED)
+    assert reads
+    assert held <= 2 * wire
+
+
+@pytest.mark.parametrize("flood", ["one byte fragments", "empty fragments", "deflated fragments"])
+def test_e6_chunks_hold_at_most_the_mark(role: Role, flood: str) -> None:
+    """A chunk is an event and costs more than its byte, so here the mark is the bound."""
+    config = Config(deliver="chunks")
+    held, wire, reads = flooded(role, flood, config)
+    assert held <= 2 * wire + 3 * config.read_high_water
+    assert reads is (flood != "one byte fragments")
+
+
+def test_e6_one_byte_reads_hold_at_most_twice_their_bytes(role: Role) -> None:
+    connection = frozen(role)
+    session = Session(connection, Hooks(on_message=print))
+    data = frame(0x82, bytes(50_000), b"" if role is Role.CLIENT else bytes(4))
+    with measured() as memory:
+        for place in range(len(data) - 1):
+            session.received(data[place : place + 1], 1.0)
+    assert memory.held <= 2 * len(data)
 
 
 # ----------------------------------------------------- V42 to V49: what goes out, and how much
