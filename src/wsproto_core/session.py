@@ -139,6 +139,11 @@ class Call:
         self.hook = hook
         self.arguments = arguments
 
+    @property
+    def beside(self) -> bool:
+        """Whether it goes on beside the hooks, for as long as it likes: a view's own ``run``."""
+        return self.kind is CallKind.RUN
+
     def __repr__(self) -> str:
         return f"<Call {self.kind.name} {getattr(self.hook, '__qualname__', self.hook)}>"
 
@@ -340,6 +345,10 @@ class Session:
     def has_call(self) -> bool:
         """Whether ``next_call`` would give one."""
         return self._next_at() >= 0
+
+    def has_more(self) -> bool:
+        """Whether something waits for a hook, be it that none may start now."""
+        return bool(self._queue)
 
     def next_call(self) -> Call | None:
         """The next hook to run, or ``None`` while none may start.

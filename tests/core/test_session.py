@@ -613,6 +613,26 @@ def test_the_open_timeout_bounds_on_request() -> None:
     assert stage.session.is_finished()
 
 
+def test_what_waits_behind_a_hook_is_known() -> None:
+    stage = Stage("on_text")
+    assert not stage.session.has_more()
+    stage.feed(stage.text("one"))
+    call = stage.start(CallKind.MESSAGE)
+    assert not stage.session.has_more()
+    stage.feed(stage.text("two"))
+    assert stage.session.has_more()
+    assert not stage.session.has_call()  # one after another
+    stage.end(call)
+    assert stage.session.has_call()
+
+
+def test_a_life_of_its_own_goes_on_beside_the_hooks() -> None:
+    stage = Stage("run", "on_text")
+    assert stage.start(CallKind.RUN).beside
+    stage.feed(stage.text("one"))
+    assert not stage.start(CallKind.MESSAGE).beside
+
+
 def test_the_gate_comes_before_the_route() -> None:
     def route(event: Request | HttpRequest) -> Target:
         order.append("route")
