@@ -38,6 +38,7 @@ class Page:
 CORE = "wsproto_core/"
 VIEWS = "bindings/wsproto_views/"
 ASYNCIO = "bindings/wsproto_asyncio/"
+THREADING = "bindings/wsproto_threading/"
 
 PAGES = {
     "config.md": Page(
@@ -134,6 +135,19 @@ PAGES = {
             (ASYNCIO + "client.py", "connect"),
             (VIEWS + "routes.py", "path"),
             (VIEWS + "routes.py", "Route"),
+        ),
+    ),
+    "threading.md": Page(
+        "wsproto_threading",
+        "Views, servers and clients on threads, with plain functions. Settings, attributes and "
+        "what each hook may rely on are those of [WebSocketView](views.md); "
+        "[how to use threads](../howto/threads.md) says what differs.",
+        (
+            (THREADING + "server.py", "serve"),
+            (THREADING + "server.py", "Server"),
+            (THREADING + "client.py", "connect"),
+            (VIEWS + "sync.py", "SyncView:hooks"),
+            (VIEWS + "sync.py", "SyncView:methods"),
         ),
     ),
     "extensions.md": Page(

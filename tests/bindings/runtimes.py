@@ -10,20 +10,29 @@ To add a runtime, subclass ``Runtime`` and enter it in ``RUNTIMES``. Nothing els
 
 import asyncio
 import concurrent.futures
+import inspect
+import logging
 import os
+import socket
 import ssl
 import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import fields
 from functools import cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import pytest
+
 import wsproto_asyncio
+import wsproto_asyncio.dial
+import wsproto_threading
+import wsproto_threading.dial
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
-from wsproto_core import Frame, OpCode
+from wsproto_core import Frame, Hooks, OpCode, PeerTimeout
 from wsproto_views import AsyncView
 
 __all__ = [
@@ -153,6 +162,18 @@ class Runtime(ABC):
     view_class: View
     """Its ``WebSocketView``."""
 
+    strictly_async = True
+    """What its views say."""
+
+    cancels = True
+    """Whether what runs can be cancelled; if not, it can only be given a timeout."""
+
+    hooks_block = True
+    """Whether a hook that blocks holds up the connection's pongs and heartbeat."""
+
+    socks_module: str
+    """What a SOCKS proxy needs to be there."""
+
     @abstractmethod
     def start(self) -> None: ...
 
@@ -186,6 +207,21 @@ class Runtime(ABC):
     @abstractmethod
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         """Give ``function`` so much time, then cancel it; ``None`` if that was needed."""
+
+    @abstractmethod
+    def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
+        """From here on names stand for these ports of loopback, each with a lead of a moment."""
+
+    @abstractmethod
+    def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        """What was said since the last time about a lack of resources."""
+
+    def overran(self, gate: Gate) -> None:  # noqa: B027  nothing is to be done as a rule
+        """A hook that waits at ``gate`` has no time left: it is cancelled, or here let go."""
+
+    async def released(self, view: Any) -> None:
+        """Return when every hook of ``view`` has ended and the stream is closed."""
+        await view._driver.settle(view._driver.is_released)
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run it and wait for the outcome."""
@@ -233,6 +269,7 @@ class Asyncio(Runtime):
     """asyncio as it comes."""
 
     view_class = wsproto_asyncio.WebSocketView
+    socks_module = "python_socks.async_.asyncio"
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
@@ -303,6 +340,17 @@ class Asyncio(Runtime):
     def gate(self) -> Gate:
         return AsyncioGate()
 
+    def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
+        async def resolve(*_: Any) -> Any:
+            return _addresses(ports)
+
+        monkeypatch.setattr(wsproto_asyncio.dial, "_resolve", resolve)
+        monkeypatch.setattr(wsproto_asyncio.dial, "_DELAY", 0.005)
+
+    def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        found, self._complaints[:] = self._complaints[:], []
+        return found
+
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         try:
             async with asyncio.timeout(seconds):
@@ -346,7 +394,268 @@ class EagerTasks(Asyncio):
         return loop
 
 
-RUNTIMES: dict[str, Callable[[], Runtime]] = {"asyncio": Asyncio, "uvloop": Uvloop}
+# ---------------------------------------------------------------------------------- threads
+
+
+class Done:
+    """What a plain method gave, for a caller that awaits it."""
+
+    def __init__(self, value: Any) -> None:
+        self._value = value
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        yield from ()
+        return self._value
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+
+def drive(value: Any) -> Any:
+    """Run what can be awaited to its end, in one step: nothing in it ever suspends."""
+    if not inspect.isawaitable(value):
+        return value
+    steps = value.__await__()
+    try:
+        next(steps)
+    except StopIteration as end:
+        return end.value
+    raise AssertionError("a hook for threads waits for something of a loop")
+
+
+_limit = threading.local()  # .until: the end of the innermost `within`
+
+
+def _left() -> float | None:
+    until = getattr(_limit, "until", None)
+    return None if until is None else max(0.0, until - time.monotonic())
+
+
+def _plain(name: str) -> Any:
+    """A method of the threaded view that can be awaited, too. It runs when it is called."""
+    method = getattr(wsproto_threading.WebSocketView, name)
+    timed = "timeout" in inspect.signature(method).parameters
+
+    def call(self: Any, *arguments: Any, **options: Any) -> Done:
+        if timed and _left() is not None:
+            options.setdefault("timeout", _left())
+        return Done(method(self, *arguments, **options))
+
+    return call
+
+
+class ThreadedView(AsyncView, wsproto_threading.WebSocketView):  # type: ignore[misc]
+    """The view of a test, which is written for a loop, on threads: its hooks are driven to their
+    ends, its methods can be awaited."""
+
+    _is_library = True
+
+    strictly_async = wsproto_threading.WebSocketView.strictly_async
+    post = wsproto_threading.WebSocketView.post
+    _take = wsproto_threading.WebSocketView._take  # type: ignore[assignment]
+    initiate_upgrade_to_ws = _plain("initiate_upgrade_to_ws")
+    run_forever = _plain("run_forever")
+    read_frame = _plain("read_frame")
+    recv = _plain("recv")
+    send = _plain("send")
+    send_text = _plain("send_text")
+    send_binary = _plain("send_binary")
+    send_json = _plain("send_json")
+    send_stream = _plain("send_stream")
+    send_frame = _plain("send_frame")
+    send_ping = _plain("send_ping")
+    send_pong = _plain("send_pong")
+    ping = _plain("ping")
+    send_close = _plain("send_close")
+    close = _plain("close")
+    safe_close = _plain("safe_close")
+    abort = _plain("abort")
+
+    def _hooks(self) -> Hooks:
+        hooks = super()._hooks()
+
+        def driven(hook: Any) -> Any:
+            return None if hook is None else lambda *arguments: drive(hook(*arguments))
+
+        return Hooks(**{item.name: driven(getattr(hooks, item.name)) for item in fields(Hooks)})
+
+    @classmethod
+    def _check(cls) -> None:
+        """Its hooks are coroutines, and driven."""
+
+
+class ThreadGate(Gate):
+    def __init__(self) -> None:
+        self._event = threading.Event()
+
+    def open(self) -> None:
+        self._event.set()
+
+    async def wait(self) -> None:
+        if not self._event.wait(2 * DEADLINE if _left() is None else _left()):
+            raise TimeoutError
+
+
+class _Threaded:
+    """A context manager and an iterator of threads, for callers that await."""
+
+    def __init__(self, inner: Any) -> None:
+        self._inner = inner
+
+    async def __aenter__(self) -> Any:
+        entered = self._inner.__enter__()
+        return _Threaded(entered) if isinstance(entered, wsproto_threading.Server) else entered
+
+    async def __aexit__(self, *error: object) -> None:
+        self._inner.__exit__(*error)
+
+    def __await__(self) -> Generator[Any, None, Any]:
+        return Done(self).__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        connections = iter(self._inner)
+        try:
+            for item in connections:
+                yield item
+        finally:
+            connections.close()
+
+    @property
+    def port(self) -> Any:
+        return self._inner.port
+
+    @property
+    def sockets(self) -> Any:
+        return self._inner.sockets
+
+    @property
+    def connections(self) -> Any:
+        return self._inner.connections
+
+    async def close(self, *arguments: Any) -> None:
+        self._inner.close(*arguments)
+
+    async def wait_closed(self) -> None:
+        self._inner.wait_closed()
+
+    async def serve_forever(self) -> None:
+        self._inner.serve_forever()
+
+
+class _Spawned(Generic[T]):
+    """A thread that runs something for the test."""
+
+    def __init__(self, function: Callable[..., Any], arguments: tuple[Any, ...]) -> None:
+        self._future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        self.done = self._future.done
+        self.cancel = self._future.cancel  # it says no
+
+        def run() -> None:
+            try:
+                self._future.set_result(drive(function(*arguments)))
+            except BaseException as error:  # noqa: BLE001  the test raises it
+                self._future.set_exception(error)
+
+        self._future.set_running_or_notify_cancel()
+        self.thread = threading.Thread(target=run, name="spawned", daemon=True)
+        self.thread.start()
+
+    def result(self, timeout: float | None = DEADLINE) -> T:
+        return self._future.result(timeout)
+
+    def exception(self, timeout: float | None = DEADLINE) -> BaseException | None:
+        return self._future.exception(timeout)
+
+
+class Threads(Runtime):
+    """Threads and plain functions."""
+
+    view_class = ThreadedView
+    strictly_async = False
+    cancels = False
+    hooks_block = False
+    socks_module = "python_socks.sync"
+
+    def start(self) -> None:
+        self._complaints: list[str] = []
+        self._gates: list[Gate] = []
+        self._hook_before = threading.excepthook
+        threading.excepthook = lambda args: self._complaints.append(repr(args.exc_value))
+
+    def leftovers(self) -> list[str]:
+        return []  # threads, and those are counted outside
+
+    def stop(self) -> list[str]:
+        for gate in self._gates:
+            gate.open()
+        threading.excepthook = self._hook_before
+        return self._complaints
+
+    def spawn(self, function: Callable[..., Awaitable[T]], *args: Any) -> Running[T]:
+        return _Spawned(function, args)
+
+    def serve(self, views: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        judge = options.pop("on_request", None)
+        if judge is not None:
+            options["on_request"] = lambda request: drive(judge(request))
+        return _Threaded(wsproto_threading.serve(views, **options))
+
+    def connect(
+        self, url: str, view: View | None = None, **options: Any
+    ) -> AbstractAsyncContextManager[Any]:
+        return _Threaded(self._connect(url, view, options))
+
+    def _connect(self, url: str, view: View | None, options: dict[str, Any]) -> Any:
+        if _left() is not None:
+            options.setdefault("open_timeout", _left())
+        connect: Any = wsproto_threading.connect
+        return connect(url, ThreadedView if view is None else view, **options)
+
+    async def opened(self, url: str, view: View | None = None, **options: Any) -> Any:
+        return self._connect(url, view, options).open()
+
+    def gate(self) -> Gate:
+        self._gates.append(ThreadGate())
+        return self._gates[-1]
+
+    def overran(self, gate: Gate) -> None:
+        gate.open()
+
+    async def released(self, view: Any) -> None:
+        with view._driver.lock:
+            view._driver.settle(view._driver.is_released)
+
+    def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
+        monkeypatch.setattr(wsproto_threading.dial, "_resolve", lambda *_: _addresses(ports))
+        monkeypatch.setattr(wsproto_threading.dial, "_DELAY", 0.005)
+
+    def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        found = [item.getMessage() for item in caplog.records if item.levelno == logging.ERROR]
+        caplog.clear()
+        return found
+
+    async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
+        outer = getattr(_limit, "until", None)
+        _limit.until = time.monotonic() + seconds
+        try:
+            return await function()
+        except TimeoutError as error:
+            if isinstance(error, PeerTimeout) and error.timer != "open":
+                raise
+            return None
+        finally:
+            _limit.until = outer
+
+
+def _addresses(ports: list[int]) -> list[Any]:
+    return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+
+RUNTIMES: dict[str, Callable[[], Runtime]] = {
+    "asyncio": Asyncio,
+    "uvloop": Uvloop,
+    "threads": Threads,
+}
 if sys.version_info >= (3, 12):
     RUNTIMES["asyncio-eager"] = EagerTasks
 

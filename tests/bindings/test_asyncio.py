@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -417,6 +418,38 @@ def test_post_after_the_loop_is_closed(name: str) -> None:
         link.open(Echo)
         link.end()
     link.view.post("nobody hears it")
+
+
+# ---------------------------------------------------------------------------------- timers
+
+
+def test_f7_timers_do_not_pile_up(link: Link) -> None:
+    peer = link.open(Echo)
+    for _ in range(100):
+        peer.text("x")
+        assert peer.message() == "x"
+        peer.ping(b"y")
+        assert peer.frame() == (0x8A, b"y")
+    scheduled = getattr(link.runtime.loop, "_scheduled", ())  # type: ignore[attr-defined]
+    assert len(scheduled) <= 2
+    peer.bye()
+
+
+def test_f7_a_timer_that_is_due_at_once(link: Link) -> None:
+    """And then one that is due before it. (uvloop gives no timer for the first.)"""
+    peer = link.open(Echo)
+    driver = link.view._driver
+
+    async def arm_twice() -> None:
+        session, now = driver.session, driver.now()
+        for at in (now, now - 1):
+            driver.session = SimpleNamespace(next_deadline=lambda at=at: at)
+            driver._arm()
+        driver.session = session
+
+    link.runtime.call(arm_twice)
+    peer.text("hello")
+    assert peer.message() == "hello"
 
 
 # ---------------------------------------------------------------------------------- arguments

@@ -12,12 +12,11 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-import wsproto_asyncio.dial
+import wsproto_views
 from tests.bindings.peer import Listener, Peer, accept_for, connect_tcp
 from tests.bindings.runtimes import Link, Log, Runtime, Tls, View, eventually, recorder
 from wsproto_core import Accept, Frame, HandshakeError, OpCode, Response
@@ -147,6 +146,7 @@ def test_a25_on_request_hangs(server: Link, where: str, log: Log) -> None:
     with at_most(3.0), client_of(port) as peer:
         peer.send_raw(REQUEST)
         assert peer.rest() == b""
+        server.runtime.overran(gate)
         log.wait("left")
 
 
@@ -170,7 +170,9 @@ def test_a26_a_refused_client_that_stays(server: Link) -> None:
         eventually(lambda: is_gone(peer))
 
 
-def test_h4_no_memory_for_one_connection(runtime: Runtime) -> None:
+def test_h4_no_memory_for_one_connection(
+    runtime: Runtime, caplog: pytest.LogCaptureFixture
+) -> None:
     """The listener pauses and goes on; a real lack of descriptors is in ``test_processes.py``."""
     if type(runtime).__name__ == "Uvloop":
         pytest.skip("uvloop accepts in C")
@@ -183,7 +185,12 @@ def test_h4_no_memory_for_one_connection(runtime: Runtime) -> None:
                 raise OSError(errno.ENOBUFS, "out of it")
             return super().accept()
 
-    complaints = runtime._complaints  # type: ignore[attr-defined]
+    complaints: list[str] = []
+
+    def complained() -> bool:
+        complaints.extend(runtime.shortages(caplog))
+        return bool(complaints)
+
     link = Link(runtime, "server", None)
     with Listening() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -191,17 +198,17 @@ def test_h4_no_memory_for_one_connection(runtime: Runtime) -> None:
             port, _ = link.serve(runtime.adopt(Echo), sock=listening)
             with client_of(port) as peer:
                 peer.send_raw(REQUEST)
-                eventually(lambda: bool(complaints))
+                eventually(complained)
                 listening.full = False
                 with at_most(2.0):
                     assert peer.read_head().status == 101
                 peer.bye()
             still_serves(port)
+            complained()
         finally:
             link.end()
     assert len(complaints) <= 16
     assert all("out of system resource" in item for item in complaints)
-    complaints.clear()
 
 
 # ------------------------------------------------------------------------- what servers answer
@@ -331,21 +338,9 @@ def refused_port() -> int:
 
 
 @pytest.fixture
-def resolve_to(
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[[list[int]], None]:
+def resolve_to(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> Callable[[list[int]], None]:
     """What names resolve to: these ports of loopback; and a lead of a moment."""
-
-    def resolve(ports: list[int]) -> None:
-        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
-
-        async def resolved(*_: Any) -> Any:
-            return found
-
-        monkeypatch.setattr(wsproto_asyncio.dial, "_resolve", resolved)
-        monkeypatch.setattr(wsproto_asyncio.dial, "_DELAY", 0.005)
-
-    return resolve
+    return lambda ports: runtime.resolve_to(monkeypatch, ports)
 
 
 def test_a40_the_address_that_works_is_found(
@@ -442,9 +437,9 @@ def test_v50_a_reset_at_any_step_harms_nobody_else(
 
 def test_v51_no_thread_for_a_message(server: Link, log: Log) -> None:
     port = serve_echo(server, recorder(log))
-    before = threading.active_count()
     with client_of(port) as peer:
         peer.request()
+        before = threading.active_count()
         peer.send_raw(peer.encode(0x82, b"x") * 2000)
         log.wait_len(2001)
         assert threading.active_count() == before
@@ -507,7 +502,7 @@ def test_v53_no_secret_is_compared() -> None:
     """The library sends credentials and checks none; what applications need is documented."""
     import ast
 
-    source = Path(wsproto_asyncio.dial.__file__).parents[2]
+    source = Path(wsproto_views.__file__).parents[2]
     secrets = ("password", "authorization", "credential", "token_", "secret")
     compared = [
         f"{file.name}:{node.lineno}"
@@ -650,41 +645,6 @@ def test_e11_header_names_beyond_the_limit(server: Link) -> None:
         assert peer.request(headers=[(f"X-{n}", "a") for n in range(101)]).status == 431
 
 
-def test_f7_timers_do_not_pile_up(runtime: Runtime) -> None:
-    link = Link(runtime, "server", None)
-    try:
-        port = serve_echo(link)
-        with client_of(port) as peer:
-            peer.request()
-            for _ in range(100):
-                peer.text("x")
-                assert peer.message() == "x"
-                peer.ping(b"y")
-                assert peer.frame() == (0x8A, b"y")
-            scheduled = getattr(runtime.loop, "_scheduled", ())  # type: ignore[attr-defined]
-            assert len(scheduled) <= 2
-            peer.bye()
-    finally:
-        link.end()
-
-
-def test_f7_a_timer_that_is_due_at_once(link: Link) -> None:
-    """And then one that is due before it. (uvloop gives no timer for the first.)"""
-    peer = link.open(Echo)
-    driver = link.view._driver
-
-    async def arm_twice() -> None:
-        session, now = driver.session, driver.now()
-        for at in (now, now - 1):
-            driver.session = SimpleNamespace(next_deadline=lambda at=at: at)
-            driver._arm()
-        driver.session = session
-
-    link.runtime.call(arm_twice)
-    peer.text("hello")
-    assert peer.message() == "hello"
-
-
 def test_f8_tls_records_in_pieces(runtime: Runtime, tls: Tls) -> None:
     link = Link(runtime, "server", tls)
     try:
@@ -754,10 +714,11 @@ def test_g12_no_time_at_all(link: Link) -> None:
 
     class Plain(AsyncView):
         async def run_forever(self) -> None:
-            await self._driver.settle(self._driver.is_released)
+            await runtime.released(self)
 
+    runtime = link.runtime
     peer = link.open(Plain)
-    view, runtime = link.view, link.runtime
+    view = link.view
 
     def hurried(function: Callable[[], Awaitable[Any]]) -> None:
         runtime.call(lambda: runtime.within(0, function))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.bindings.peer import Head, Listener, Peer
-from tests.bindings.runtimes import Running, Runtime, Tls, eventually
+from tests.bindings.runtimes import Running, Runtime, Tls
 from wsproto_core import HandshakeError, LocalProtocolError
 from wsproto_core.uri import InvalidUri
 
@@ -43,7 +43,7 @@ def talk(runtime: Runtime, peer: Peer, client: Running[Any]) -> None:
     closing = runtime.spawn(view.close)
     peer.reply()
     closing.result()
-    runtime.call(view._driver.settle, view._driver.is_released)
+    runtime.call(runtime.released, view)
 
 
 def connect_head(peer: Peer) -> Head:
@@ -182,12 +182,18 @@ def test_the_proxy_ends_the_stream(runtime: Runtime) -> None:
 
 def test_g4_cancelled_in_the_tunnel(runtime: Runtime) -> None:
     with Listener() as listener:
-        client = through(runtime, listener, "ws://server.test/")
+        proxy = f"http://127.0.0.1:{listener.port}"
+
+        async def hurried() -> Any:
+            return await runtime.within(
+                0.1, lambda: runtime.opened("ws://server.test/", proxy=proxy)
+            )
+
+        client = runtime.spawn(hurried)
         with listener.accept() as peer:
             connect_head(peer)
-            client.cancel()
             assert peer.rest() == b""
-            eventually(client.done)
+            assert client.result() is None
 
 
 def test_no_proxy_is_taken_from_the_environment(
@@ -294,6 +300,6 @@ def test_socks_that_is_silent(runtime: Runtime) -> None:
 
 
 def test_socks_without_the_package(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "python_socks.async_.asyncio", None)
+    monkeypatch.setitem(sys.modules, runtime.socks_module, None)
     with pytest.raises(ImportError, match=r"pip install 'wsproto-core\[proxy\]'"):
         runtime.connect("ws://server.test/", proxy="socks5://127.0.0.1")

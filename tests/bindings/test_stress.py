@@ -392,6 +392,8 @@ def test_a_hook_that_waits_for_another(link: Link, log: Log) -> None:
 
 def test_f5_a_hook_that_blocks_the_loop(server: Link, log: Log) -> None:
     """Its pong is there in time, and is read too late: no blame."""
+    if not server.runtime.hooks_block:
+        pytest.skip("a hook blocks nothing here, so the peer must pong meanwhile")
     blocked = threading.Event()
 
     class Blocking(AsyncView):
@@ -450,10 +452,13 @@ def test_g2_sixty_cancelled_sends(any_link: Link, log: Log) -> None:
     async def send(number: int) -> None:
         await any_link.view.send(bytes([number]) * 30_000, OpCode.BINARY)
 
-    sending = [any_link.spawn(send, number) for number in range(60)]
+    async def hurried(number: int) -> None:
+        await any_link.runtime.within(0.1, lambda: send(number))
+
+    sending = [any_link.spawn(hurried, number) for number in range(60)]
     first, payload = peer.frame()
     for one in sending:
-        one.cancel()
+        one.result()
     any_link.spawn(any_link.view.send, "the end")
     arrived, parts = [], [payload]
     while True:

@@ -85,7 +85,7 @@ THIRD_PARTY = {
     "wsproto_asyncio": {"python_socks"},  # where a SOCKS proxy is asked for
     "wsproto_trio": {"trio"},
     "wsproto_anyio": {"anyio"},
-    "wsproto_threading": set[str](),
+    "wsproto_threading": {"python_socks"},
     "wsview": {"typer", "click", "rich"},
 }
 

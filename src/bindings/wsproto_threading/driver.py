@@ -1,0 +1,514 @@
+"""The driver for threads: one thread owns one socket and runs the session's hooks.
+
+It performs and decides nothing: it reports bytes, time and outcomes to the session, then reads its
+levels. The owner waits for the socket, reads, runs the hooks that are due, and writes all that was
+said in one go: no other thread takes part as long as hooks are quick.
+
+Rules to keep.
+
+1. Whoever looks at the session or touches the stream holds ``lock``. The stream never waits, so the
+   lock is never held for long: any thread may write at once what it has to say, and TLS objects are
+   used by one thread at a time. Nobody holds it while waiting or in a hook.
+2. One thread waits for the socket: the owner; while it is in a hook that waits for the session, the
+   owner still, in nested turns that start no other hook; while it is in a hook that computes or
+   waits for something else, the watcher (``watch.py``). So time never waits for a write or a hook.
+3. Bytes belong to the session until the stream has them: a ``send`` that times out tears no frame.
+4. Only the owner closes the descriptor, and only when nobody waits for it: its number is soon
+   another's.
+5. A thread cannot be cancelled. When hooks overran their time, a new owner goes on; the old thread
+   ends with its hook.
+
+Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_threading.py``.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from threading import get_ident
+from typing import Any
+
+from wsproto_core import Session, Transport
+
+from .stream import Poller, Stream
+from .watch import Watcher
+
+__all__ = ["Driver"]
+
+logger = logging.getLogger("wsproto_core")
+
+_TURN = 256  # hooks after which the socket is looked at: a few milliseconds of small messages
+_IDLE = 5.0  # seconds after which a thread for overlapping hooks ends if there is nothing to do
+_NOBODY = 0  # no thread has this identity
+
+
+class Driver:
+    """Runs one session over one socket."""
+
+    server: Any
+    sock: Any
+
+    session: Session
+    """Made from the start."""
+
+    def __init__(
+        self,
+        stream: Stream,
+        begin: "Callable[[Driver], Session]",
+        *,
+        peer: Any = None,
+        server: Any = None,
+        on_gone: "Callable[[Driver], None] | None" = None,
+    ) -> None:
+        """``begin`` makes the session; ``on_gone`` is told when all is over: the session finished
+        and the descriptor closed."""
+        self.lock = threading.RLock()
+        self.now = time.monotonic
+        self.peer = peer
+        self.server = server
+        self.sock = stream.sock
+        self._stream = stream
+        self._on_gone = on_gone
+        self._owner = _NOBODY
+        self._poller: Poller | None = None  # the owner's
+        self._asked: tuple[bool, bool] | None = None  # what is waited for; None: nobody waits
+        self._asked_until: float | None = None
+        self._in_hook = False  # the owner is
+        self._nested = False  # ... and the hook waits for the session
+        self._flushed = False  # ... and what it said first went out
+        self._adopted = False  # the watcher is here
+        self._watched = False  # it may still be waiting for the descriptor
+        self._waiters: list[tuple[Callable[[], bool], threading.Lock]] = []
+        self._idle: list[_Worker] = []
+        self._crew = 0  # counts up when the threads for overlapping hooks were given up
+        self._blocked = False
+        self._eof = False
+        self._writing = True  # our direction was not ended
+        self._gone = False  # the stream has ended both ways
+        self._released = False
+        self._watcher = Watcher.hire()
+        try:
+            self.session = begin(self)
+        except BaseException:
+            self._watcher.leave()
+            raise
+
+    def start(self) -> None:
+        """Give the socket to a thread of its own."""
+        threading.Thread(target=self._own, name="wsproto connection", daemon=True).start()
+
+    def drop(self) -> None:
+        """It was never started and will not be."""
+        self._release()
+
+    # ------------------------------------------------------------------ for views
+
+    def publish(self) -> None:
+        """Carry out what the session wants. With the lock held.
+
+        From the owner's hook: what it says first goes out at once if it is the last hook of this
+        turn, the rest in one go when it returns or when the watcher comes.
+        """
+        if self._in_hook and not self._adopted and self._owner == get_ident():
+            if self._flushed or self.session.has_more():
+                return
+            self._flushed = True
+        self._perform()
+        self._nudge()
+
+    def settle(self, predicate: Callable[[], bool], until: float | None = None) -> bool:
+        """Publish, then wait until ``predicate`` holds: true; false if it is ``until`` first.
+
+        With the lock held, which is let go while it waits.
+        """
+        if predicate():
+            self.publish()
+            return True
+        self._perform()
+        self._nudge()
+        if predicate():
+            return True
+        if self._owner == get_ident():
+            return self._nest(predicate, until)
+        return self._wait(predicate, until)
+
+    def is_released(self) -> bool:
+        """Whether every hook has ended and the stream is closed."""
+        return self._released
+
+    def abort(self) -> None:
+        """Give up at once: the server ends, or a client's ``connect`` failed."""
+        with self.lock:
+            self.session.abort(self.now())
+            self.publish()
+
+    def feed(self, data: bytes) -> None:
+        """Take bytes that came before the stream was ours."""
+        self.session.received(data, self.now())
+
+    # ------------------------------------------------------------------ the owner
+
+    def _own(self) -> None:
+        me = get_ident()
+        poller = Poller(self._stream.sock)
+        with self.lock:
+            self._owner, self._poller = me, poller
+            try:
+                while True:
+                    self._dispatch()
+                    if self._owner != me:
+                        return
+                    self._perform()
+                    if self._is_over():
+                        break
+                    self._turn(poller, 0.0 if self.session.has_call() else None)
+                self._release()
+            except BaseException as error:  # a fault of ours; nobody else would close the stream
+                if self._owner == me:
+                    self._lose(error if isinstance(error, Exception) else None)
+                    self._release()
+                raise
+            finally:
+                if self._poller is poller:
+                    self._poller = None
+                poller.close()
+
+    def _is_over(self) -> bool:
+        return self._gone and self.session.is_finished()
+
+    def _turn(self, poller: Poller, until: float | None) -> None:
+        """Wait for the socket, the deadline, a nudge or ``until``, and take what came."""
+        reads, writes = self._interest()
+        at = self.session.next_deadline()
+        if until is not None:
+            at = until if at is None else min(at, until)
+        timeout = None if at is None else max(0.0, at - self.now())
+        if self._stream.has_more and reads:
+            timeout = 0.0
+        self._asked, self._asked_until = (reads, writes), at
+        self.lock.release()
+        try:
+            readable, writable = poller.wait(reads, writes, timeout)
+        finally:
+            self.lock.acquire()
+            poller.rest()
+        if poller is self._poller:  # else another is the owner now
+            self._asked = None
+            self._take(readable or timeout == 0.0, writable)
+
+    def _interest(self) -> tuple[bool, bool]:
+        if self._gone:
+            return False, False
+        return self._stream.interest(self.session.wants_read and not self._eof)
+
+    def _take(self, readable: bool, writable: bool) -> None:
+        """Report what happened to the session. What it wants then is carried out by others."""
+        session = self.session
+        reads = session.wants_read and not (self._gone or self._eof)
+        if reads and self._stream.may_read(readable, writable):
+            self._read()
+        at = session.next_deadline()
+        if at is not None:
+            now = self.now()
+            if now >= at:
+                if self._blocked:
+                    self._write()  # what was taken since counts
+                session.tick(now)
+
+    def _read(self) -> None:
+        try:
+            data = self._stream.receive()
+        except OSError as error:
+            self._lose(error)
+            return
+        if data:
+            self.session.received(data, self.now())
+        elif data is not None:
+            self._eof = True
+            self.session.eof(self.now())
+
+    # ------------------------------------------------------------------ hooks
+
+    def _dispatch(self) -> None:
+        """Run the calls that may start, or see to it that they are run."""
+        session = self.session
+        if not session.has_call():
+            return
+        if session.connection.config.concurrent_hooks > 1:
+            self._hand_out()
+            return
+        me = get_ident()
+        self._in_hook = True
+        self._watcher.enter(self)
+        for _ in range(_TURN):
+            call = session.next_call()
+            if call is None:
+                break
+            if call.beside:
+                threading.Thread(target=self._live, args=(call,), daemon=True).start()
+                continue
+            self._flushed = False
+            self._run(call)
+            if self._owner != me:
+                self.publish()
+                return
+        self._in_hook = False
+        self._come_back()
+
+    def _run(self, call: Any) -> None:
+        """Run one hook, without the lock, and report its outcome."""
+        session = self.session
+        self.lock.release()
+        try:
+            value = call.hook(*call.arguments)
+        except BaseException as error:  # noqa: BLE001
+            self.lock.acquire()
+            # The session logs it and ends the connection. No error may end the owner.
+            session.call_failed(call, error, self.now())
+        else:
+            self.lock.acquire()
+            session.call_returned(call, value, self.now())
+
+    def _come_back(self) -> None:
+        """The owner sees to the socket again."""
+        self._watcher.exit(self)
+        if self._adopted:
+            self._adopted = False
+            self._asked = None
+            self._watcher.tell(self)
+
+    def _nest(self, predicate: Callable[[], bool], until: float | None) -> bool:
+        """The owner's hook waits: it goes on with its turns and starts no other hook inside."""
+        me, poller = get_ident(), self._poller
+        assert poller is not None
+        self._come_back()
+        self._nested = True
+        while not (met := predicate()) and (until is None or self.now() < until):
+            self._turn(poller, until)
+            self._perform()
+            if self._owner != me:  # this hook overran its time
+                return self._wait(predicate, until)
+        self._nested = self._flushed = False
+        self._watcher.enter(self)
+        return met
+
+    def _live(self, call: Any) -> None:
+        """A view's own ``run``, in a thread of its own beside the hooks."""
+        with self.lock:
+            self._run(call)
+            self.publish()
+
+    def _give_up_hooks(self) -> None:
+        """Hooks overran their time: leave their threads to them, and go on with others."""
+        self._crew += 1
+        if self._in_hook:
+            self._in_hook = self._nested = False
+            self._come_back()
+            self._owner = _NOBODY
+            if self._poller is not None:
+                self._poller.wake()
+            self._poller = self._asked = None
+            self.start()
+
+    # ------------------------------------------------------------------ overlapping hooks
+
+    def _hand_out(self) -> None:
+        """Give each call to a thread. The session bounds how many there are."""
+        while (call := self.session.next_call()) is not None:
+            if call.beside:
+                threading.Thread(target=self._live, args=(call,), daemon=True).start()
+            elif self._idle:
+                worker = self._idle.pop()
+                worker.call = call
+                worker.wake.release()
+            else:
+                name = "wsproto hook"
+                threading.Thread(target=self._work, args=(call,), name=name, daemon=True).start()
+
+    def _work(self, call: Any) -> None:
+        worker = _Worker()
+        with self.lock:
+            crew = self._crew
+            while call is not None:
+                self._run(call)
+                call = self.session.next_call() if crew == self._crew else None
+                self.publish()
+                if call is None and crew == self._crew and not self._released:
+                    call = self._rest(worker)
+
+    def _rest(self, worker: "_Worker") -> Any:
+        """Wait for another call; ``None`` if none comes."""
+        worker.call = None
+        self._idle.append(worker)
+        self.lock.release()
+        try:
+            worker.wake.acquire(timeout=_IDLE)
+        finally:
+            self.lock.acquire()
+        if worker in self._idle:
+            self._idle.remove(worker)
+        return worker.call
+
+    # ------------------------------------------------------------------ for the watcher
+
+    def adopt(self) -> bool:
+        if self._in_hook and not self._nested:
+            self._adopted = self._watched = True
+        return self._adopted
+
+    def attend(self, readable: bool, writable: bool) -> None:
+        self._take(readable, writable)
+        self._perform()
+
+    def outlook(self) -> tuple[bool, bool, float | None] | None:
+        if not self._adopted:
+            return None
+        self._asked, self._asked_until = self._interest(), self.session.next_deadline()
+        return (*self._asked, self._asked_until)
+
+    def let_go(self) -> None:
+        self._watched = False
+        self._wake()
+
+    def give_up(self) -> None:
+        self._adopted = False
+        self._asked = None
+        self._lose(None)
+
+    # ------------------------------------------------------------------ what the session wants
+
+    def _perform(self) -> None:
+        """Carry out what the session wants now: any thread, with the lock held."""
+        session = self.session
+        if session.take_cancel():
+            self._give_up_hooks()
+        self._write()
+        wanted = session.transport
+        if wanted is not Transport.OPEN and not self._gone:
+            self._end_stream(wanted)
+        if self._waiters:
+            self._wake()
+
+    def _nudge(self) -> None:
+        """Let whoever waits for the socket look again, if there is something new for it."""
+        asked = self._asked
+        if asked is None:
+            return
+        session = self.session
+        at, until = session.next_deadline(), self._asked_until
+        if (
+            asked != self._interest()
+            or (at is not None and (until is None or at < until))
+            or session.has_call()
+            or self._is_over()
+        ):
+            if self._adopted:
+                self._watcher.tell(self)
+            elif self._poller is not None:
+                self._poller.wake()
+
+    def _write(self) -> None:
+        """Give the stream what is queued, in one go."""
+        session, stream = self.session, self._stream
+        if self._gone:
+            session.take_output()
+            return
+        if not (session.has_output() or stream.pending):
+            return
+        try:
+            output = session.take_output()
+            stream.write(output if self._writing else ())
+        except OSError as error:
+            self._lose_writing(error)
+            return
+        if stream.pending or self._blocked:
+            self._blocked = stream.pending > 0
+            session.write_blocked(stream.pending, self.now())
+
+    def _lose_writing(self, error: OSError) -> None:
+        """The peer takes nothing any more. What it said before counts."""
+        while not (self._gone or self._eof) and self.session.wants_read:
+            try:
+                data = self._stream.receive()
+            except OSError:
+                break
+            if not data:
+                break
+            self.session.received(data, self.now())
+        self._lose(error)
+
+    def _end_stream(self, wanted: Transport) -> None:
+        if wanted is Transport.ABORT:
+            self._stream.abort()
+            self._finish_stream(None)
+        elif self._stream.pending:
+            pass  # after what is queued
+        elif wanted is Transport.CLOSE:
+            self._stream.shut()
+            self._finish_stream(None)
+        elif self._writing:
+            self._writing = False
+            self._stream.end_writing()
+
+    def _lose(self, error: Exception | None) -> None:
+        """The stream is broken."""
+        if not self._gone:
+            self._stream.abort()
+            self._finish_stream(error)
+
+    def _finish_stream(self, error: Exception | None) -> None:
+        self._gone = True
+        now = self.now()
+        if error is None:
+            self.session.eof(now)
+        self.session.lost(error, now)
+        self.session.write_blocked(0, now)  # nothing is held any more
+
+    def _release(self) -> None:
+        """All is over: give everything back."""
+        if self._watched:
+            self._wait(lambda: not self._watched, None)
+        self._stream.close()
+        self._watcher.leave()
+        self._released = True
+        for worker in self._idle:
+            worker.wake.release()
+        if self._on_gone is not None:
+            self._on_gone(self)
+        self._wake()
+
+    # ------------------------------------------------------------------ waiting for the session
+
+    def _wait(self, predicate: Callable[[], bool], until: float | None) -> bool:
+        """Wait until whoever changed the session finds that ``predicate`` holds."""
+        waiter = threading.Lock()
+        waiter.acquire()
+        entry = (predicate, waiter)
+        self._waiters.append(entry)
+        self.lock.release()
+        try:
+            timeout = -1.0 if until is None else max(0.0, until - self.now())
+            met = waiter.acquire(timeout=timeout)
+        finally:
+            self.lock.acquire()
+            if entry in self._waiters:
+                self._waiters.remove(entry)
+            else:
+                met = True
+        return met
+
+    def _wake(self) -> None:
+        for entry in list(self._waiters):
+            predicate, waiter = entry
+            if predicate():
+                self._waiters.remove(entry)
+                waiter.release()
+
+
+class _Worker:
+    """A thread for overlapping hooks that has nothing to do."""
+
+    def __init__(self) -> None:
+        self.wake = threading.Lock()
+        self.wake.acquire()
+        self.call: Any = None

@@ -1,0 +1,325 @@
+"""A non-blocking socket, plain or TLS, and where its owner waits for it.
+
+No session and no locks: whoever uses a ``Stream`` holds its driver's lock, so that TLS objects are
+used by one thread at a time. Tests: ``tests/bindings/test_contract.py``,
+``tests/bindings/test_threading.py``.
+"""
+
+import os
+import select
+import selectors
+import socket
+import ssl
+import sys
+from collections import deque
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from math import ceil
+
+__all__ = ["Poller", "Stream", "WakeUp"]
+
+_SMALL = 1 << 14  # bytes of a read, as long as messages are small
+_LARGE = 1 << 18  # ... and when they are not
+_RECORD = 1 << 14  # bytes of a full TLS record
+_JOIN = 1 << 16  # bytes: buffers up to this are joined into one write
+_BUFFERS = 64  # in one call; the system allows 1024
+
+
+class Stream:
+    """Reads, writes and ends; never waits. What it would have waited for is in ``interest``."""
+
+    def __init__(self, sock: socket.socket, *, shaking: bool = False) -> None:
+        """``shaking``: the TLS handshake is still to be done."""
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            with suppress(OSError):  # the peer may have left already
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = sock
+        self.pending = 0
+        """Bytes that the system did not take yet."""
+        self._tls = isinstance(sock, ssl.SSLSocket)
+        self._gathers = not self._tls and hasattr(sock, "sendmsg")
+        self._shaking = shaking
+        self._out: deque[bytes | memoryview] = deque()
+        self._size = _SMALL
+        self._read_waits_to_write = False  # TLS: a read has something to write first
+        self._write_waits_to_read = False
+
+    # ------------------------------------------------------------------ readiness
+
+    def interest(self, reads: bool) -> tuple[bool, bool]:
+        """What to wait for, reading and writing; ``reads``: whether bytes are wanted."""
+        if not self._tls:
+            return reads, self.pending > 0
+        read = reads and not self._read_waits_to_write
+        write = self.pending > 0 and not self._write_waits_to_read
+        return (
+            read or (self.pending > 0 and self._write_waits_to_read),
+            write or (reads and self._read_waits_to_write),
+        )
+
+    def may_read(self, readable: bool, writable: bool) -> bool:
+        """Whether ``receive`` is worth a try."""
+        return readable or (writable and self._read_waits_to_write)
+
+    @property
+    def has_more(self) -> bool:
+        """Whether bytes wait in TLS, of which the system does not know."""
+        sock = self.sock
+        return isinstance(sock, ssl.SSLSocket) and not self._shaking and sock.pending() > 0
+
+    # ------------------------------------------------------------------ bytes
+
+    def shake(self) -> bool:
+        """Go on with the TLS handshake: whether it is done. May raise ``OSError``."""
+        assert isinstance(self.sock, ssl.SSLSocket)
+        self._read_waits_to_write = False
+        try:
+            self.sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLWantWriteError:
+            self._read_waits_to_write = True
+            return False
+        self._shaking = False
+        return True
+
+    def receive(self) -> bytes | None:
+        """What has come: ``b""`` at the end of the stream, ``None`` if nothing. May raise
+        ``OSError``."""
+        if self._tls:
+            return self._receive_tls()
+        try:
+            data = self.sock.recv(self._size)
+        except BlockingIOError:
+            return None
+        self._size = _LARGE if len(data) >= _SMALL else _SMALL
+        return data
+
+    def _receive_tls(self) -> bytes | None:
+        if self._shaking and not self.shake():
+            return None
+        self._read_waits_to_write = False
+        parts: list[bytes] = []
+        size = 0
+        # A read gives one record at most. After a full one there is often another.
+        while size < _LARGE:
+            try:
+                data = self.sock.recv(_RECORD)
+            except ssl.SSLWantReadError:
+                break
+            except ssl.SSLWantWriteError:
+                self._read_waits_to_write = True
+                break
+            except OSError:
+                if parts:
+                    break  # it comes again
+                raise
+            if not data:
+                return b"".join(parts)  # the end comes again too
+            parts.append(data)
+            size += len(data)
+            if len(data) < _RECORD and not self.has_more:
+                break
+        return b"".join(parts) if parts else None
+
+    def write(self, data: Iterable[bytes] = ()) -> None:
+        """Queue ``data`` and give the system as much as it takes. May raise ``OSError``."""
+        self._queue(data)
+        if self._shaking:
+            return
+        out = self._out
+        while out:
+            self._write_waits_to_read = False
+            try:
+                if self._gathers and len(out) > 1:
+                    sent = self.sock.sendmsg(list(islice(out, _BUFFERS)))
+                else:
+                    sent = self.sock.send(out[0])
+            except (BlockingIOError, ssl.SSLWantWriteError):
+                return
+            except ssl.SSLWantReadError:
+                self._write_waits_to_read = True
+                return
+            self.pending -= sent
+            while sent and sent >= len(out[0]):
+                sent -= len(out.popleft())
+            if sent:
+                out[0] = memoryview(out[0])[sent:]
+
+    def _queue(self, data: Iterable[bytes]) -> None:
+        items = list(data)
+        size = sum(map(len, items))
+        self.pending += size
+        if size <= _JOIN and len(items) > 1:
+            items = [b"".join(items)]
+        # Nothing is added to a buffer that was tried: TLS wants to see the same again.
+        self._out.extend(item for item in items if item)
+
+    # ------------------------------------------------------------------ endings
+
+    def end_writing(self) -> None:
+        """End our direction; the peer's goes on."""
+        self._say_goodbye()
+        with suppress(OSError):  # the peer has reset it: reading tells
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)
+
+    def shut(self) -> None:
+        """End both directions. The descriptor stays until ``close``: somebody may wait for it."""
+        self._say_goodbye()
+        self.abort()
+
+    def abort(self) -> None:
+        """End both directions without a word, and drop what is queued."""
+        self._out.clear()
+        self.pending = 0
+        with suppress(OSError):
+            socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        self.sock.close()
+
+    def _say_goodbye(self) -> None:
+        """TLS: send close_notify (RFC 8446 section 6.1), and do not wait for the peer's."""
+        if isinstance(self.sock, ssl.SSLSocket) and not self._shaking:
+            with suppress(OSError, ValueError):  # it wants to read the peer's, or cannot be sent
+                self.sock.unwrap()
+
+
+class WakeUp:
+    """A descriptor that becomes readable when another thread says so."""
+
+    def __init__(self) -> None:
+        if sys.platform == "linux":
+            self._read = self._write = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        else:
+            pair = socket.socketpair()
+            for end in pair:
+                end.setblocking(False)
+            self._pair = pair
+            self._read, self._write = (end.fileno() for end in pair)
+
+    def fileno(self) -> int:
+        """What to wait for."""
+        return self._read
+
+    def set(self) -> None:
+        """Make it readable. From any thread."""
+        if sys.platform == "linux":
+            os.eventfd_write(self._write, 1)
+        else:
+            with suppress(BlockingIOError):  # it is readable then
+                self._pair[1].send(b"x")
+
+    def clear(self) -> None:
+        """Make it wait again."""
+        with suppress(BlockingIOError):
+            if sys.platform == "linux":
+                os.eventfd_read(self._read)
+            else:
+                self._pair[0].recv(4096)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        if sys.platform == "linux":
+            os.close(self._read)
+        else:
+            for end in self._pair:
+                end.close()
+
+
+class Poller:
+    """Where one thread waits for one socket, and others wake it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._wake = WakeUp()
+        self._woken = False
+        self._waits = _Waits(sock.fileno(), self._wake.fileno())
+
+    def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
+        """Wait for the socket, a ``wake`` or ``timeout`` seconds; whether to read and write.
+
+        A broken or ended stream is ready for all that was asked for. What was not asked for is not
+        waited for: a hang-up would be told again and again.
+        """
+        return self._waits.wait(read, write, timeout)
+
+    def wake(self) -> None:
+        """End the wait, or the next one. With the driver's lock held."""
+        if not self._woken:
+            self._woken = True
+            self._wake.set()
+
+    def rest(self) -> None:
+        """Be ready for another ``wake``. With the driver's lock held, after each wait."""
+        if self._woken:
+            self._woken = False
+            self._wake.clear()
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._waits.close()
+        self._wake.close()
+
+
+if sys.platform != "win32":
+
+    class _Waits:
+        """``poll`` and no selector: that costs a descriptor, or a copy of everything per wait."""
+
+        def __init__(self, sock: int, wake: int) -> None:
+            self._sock = sock
+            self._mask = 0
+            self._poll = select.poll()
+            self._poll.register(wake, select.POLLIN)
+
+        def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
+            mask = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
+            if mask != self._mask:
+                if mask:
+                    self._poll.register(self._sock, mask)
+                else:
+                    self._poll.unregister(self._sock)
+                self._mask = mask
+            ready = 0
+            for fd, events in self._poll.poll(None if timeout is None else ceil(timeout * 1000)):
+                if fd == self._sock:
+                    ready = events
+            broken = ready & ~(select.POLLIN | select.POLLOUT)
+            return (
+                read and bool(ready & select.POLLIN or broken),
+                write and bool(ready & select.POLLOUT or broken),
+            )
+
+        def close(self) -> None:
+            """There is nothing to give back."""
+
+else:
+
+    class _Waits:
+        """Windows has ``select`` only."""
+
+        def __init__(self, sock: int, wake: int) -> None:
+            self._sock = sock
+            self._mask = 0
+            self._selector = selectors.DefaultSelector()
+            self._selector.register(wake, selectors.EVENT_READ)
+
+        def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
+            mask = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
+            if mask != self._mask:
+                if self._mask:
+                    self._selector.unregister(self._sock)
+                if mask:
+                    self._selector.register(self._sock, mask)
+                self._mask = mask
+            ready = 0
+            for key, events in self._selector.select(timeout):
+                if key.fd == self._sock:
+                    ready = events
+            return bool(ready & selectors.EVENT_READ), bool(ready & selectors.EVENT_WRITE)
+
+        def close(self) -> None:
+            self._selector.close()
