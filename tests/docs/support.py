@@ -58,8 +58,9 @@ def free_port() -> int:
 
 
 def environment() -> dict[str, str]:
-    """The environment of a program: the packages as this test sees them, installed or not."""
-    path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "src" / "bindings")])
+    """The environment of a program: the packages as this test sees them, installed or not, and the
+    examples."""
+    path = os.pathsep.join(map(str, (ROOT / "src", ROOT / "src" / "bindings", EXAMPLES)))
     return {**os.environ, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1", "PYTHONWARNINGS": "error"}
 
 
