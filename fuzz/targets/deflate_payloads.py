@@ -4,7 +4,9 @@ Invariant: inflating gives the same bytes or the same close code however a messa
 more than its limit and one slice, and each slice is at most 64 KiB; it gives what a plain inflater
 gives where there is no final block. What we deflate, we and a plain inflater read as it was.
 
-Allowed exceptions: ``PayloadTooBig`` and ``ExtensionError`` of ``decode``.
+Allowed exceptions: ``PayloadTooBig`` and ``ExtensionError`` of ``decode``. A distance over a small
+window, but not over two of them, may be refused or not, as the message is cut
+(``docs/decisions/0013-permessage-deflate.md``).
 
 The first byte chooses parameters, the second the cut, the third the limit; then messages follow,
 each behind its length in two bytes. Odd messages are payloads to inflate, even ones to deflate.
@@ -89,6 +91,7 @@ def check(data: bytes) -> Hashable:
     plain = None if options == 1 else zlib.decompressobj(-15)
     reader = zlib.decompressobj(-bits)
     outcome: list[Hashable] = [options]
+    before = b""
     number = 0
     alive = True
     while source and number < 12:
@@ -99,11 +102,14 @@ def check(data: bytes) -> Hashable:
                 continue
             got, code = _inflate(whole, [payload], limit)
             other, other_code = _inflate(pieces, cut(payload, pattern) or [b""], limit)
-            if code is None or other_code is None:
+            if {code, other_code} == {None, 1007} and _is_too_far(payload, before, bits):
+                alive = False  # what follows depends on the cut as well
+            elif code is None or other_code is None:
                 require(code == other_code, "the outcome depends on the cut", code, other_code)
                 require(got == other, "the bytes depend on the cut", len(got), len(other))
             else:
                 alive = False
+            before = (before + got)[-(1 << bits) :]
             if plain is not None:
                 plain = _plain_agrees(plain, payload, got, code, limit)
             outcome.append((code, len(got).bit_length()))
@@ -131,6 +137,25 @@ def _inflate(codec: Codec, parts: list[bytes], limit: int) -> tuple[bytes, int |
     except ProtocolError as error:
         require(False, "an error of another kind", error)
     return bytes(got), None
+
+
+def _is_too_far(payload: bytes, before: bytes, bits: int) -> bool:
+    """Whether a distance passes the window: zlib sees each if it may put out one byte at a time."""
+    data = payload if payload.endswith(_TAIL) else payload + _TAIL
+    reader = zlib.decompressobj(-bits, zdict=before)
+    try:
+        while data or reader.unconsumed_tail:
+            byte = reader.decompress(data, 1)
+            before = (before + byte)[-(1 << bits) :]
+            data = reader.unconsumed_tail
+            if reader.eof:
+                data = reader.unused_data
+                reader = zlib.decompressobj(-bits, zdict=before)
+            elif not byte and not data:
+                return False
+    except zlib.error as error:
+        return "too far back" in str(error)
+    return False
 
 
 def _plain_agrees(
