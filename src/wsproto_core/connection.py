@@ -1185,7 +1185,7 @@ class Connection:
 
     def _time_out(self, timer: str, why: str, now: float) -> None:
         error = PeerTimeout(why, timer=timer, close_code=self.config.timeout_close_code)
-        self._latch(Input.FAULT, error, first=True)
+        self._latch(Input.FAULT, error)
 
     # ------------------------------------------------------------------ errors
 

@@ -1293,3 +1293,168 @@ def test_nothing_but_the_close_timeout_runs_after_our_close() -> None:
     assert rig.connection.next_deadline() == rig.now + 7.0
     rig.connection.close(now=rig.now + 5.0)
     assert rig.connection.next_deadline() == rig.now + 105.0
+
+
+# ------------------------------------------------------------ what further mutants have shown
+
+
+def test_an_ending_that_waits_has_one_deadline() -> None:
+    """No ping, no judgement of silence: what ends it has come."""
+    config = Config(ping_interval=20.0, pong_timeout=10.0, receive_timeout=50.0, close_timeout=200)
+    for wait, deadline in ((0.0, 20.0), (20.0, 30.0)):
+        rig = Rig(Role.SERVER, config)
+        connection = rig.connection
+        connection.handle_timeout(rig.now + wait)
+        assert connection.next_deadline() == rig.now + deadline
+        connection.receive_data(rig.frame(0x88), rig.now + 25.0)
+        assert connection.ending
+        assert connection.next_deadline() == rig.now + 225.0
+
+
+def test_an_ending_that_was_applied_waits_no_more() -> None:
+    rig = Rig(Role.SERVER, Config(close_timeout=10.0))
+    connection = rig.connection
+    connection.receive_data(rig.frame(0x88), rig.now)
+    assert connection.next_deadline() == rig.now + 10.0
+    connection.handle_timeout(rig.now + 4.0)
+    while connection.events():
+        pass
+    assert connection.next_deadline() == rig.now + 14.0
+
+
+def test_why_a_handshake_failed_is_its_error() -> None:
+    client = Connection(Role.CLIENT, now=0.0, target="ws://h/")
+    client.receive_data(b"HTTP/1.1 101 X\r\nno field\r\n\r\n", 1.0)
+    assert client.closed is not None
+    assert isinstance(client.closed.error, HandshakeError)
+    server = Connection(Role.SERVER, now=0.0)
+    server.receive_data(REQUEST.replace(b"GET", b"PUT"), 1.0)
+    assert isinstance(server.error, HandshakeError)
+    assert server.error.status == 405
+    assert "PUT" in str(server.error)
+    late = Connection(Role.SERVER, Config(open_timeout=3.0), now=0.0)
+    late.handle_timeout(3.0)
+    assert str(late.error) == "no open connection after 3 s"
+
+
+def test_a_client_that_does_not_wait_is_told_how_much_it_sent() -> None:
+    connection = deciding(Config(read_high_water=1))
+    size = (256 << 10) + 2
+    connection.receive_data(bytes(size), 0.0)
+    output = b"".join(connection.data_to_send())
+    assert output.startswith(b"HTTP/1.1 400 ")
+    assert f"expected no data before the 101, got {size} bytes".encode() in output
+
+
+def answer(*fields: bytes) -> bytes:
+    """A 101 for a client whose key is sixteen zeros."""
+    accept = b"Sec-WebSocket-Accept: ICX+Yqv66kxgM0FcWaLWlFLwTAI="
+    lines = [b"HTTP/1.1 101 X", b"Upgrade: websocket", b"Connection: Upgrade", accept, *fields]
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def test_a_client_makes_its_codecs_as_a_client() -> None:
+    roles: list[Role] = []
+
+    class Noting(PerMessageDeflate):
+        def confirm(self, offers: object, answer: Params) -> Agreed:
+            def codec(role: Role) -> Codec:
+                roles.append(role)
+                return Repeater(1)
+
+            return Agreed(answer, codec)
+
+    config = Config(extensions=(Noting(),))
+    client = Connection(Role.CLIENT, config, now=0.0, target="ws://h/", random=bytes)
+    client.receive_data(answer(b"Sec-WebSocket-Extensions: permessage-deflate"), 0.0)
+    assert client.phase is Phase.OPEN
+    assert roles == [Role.CLIENT]
+
+
+@pytest.mark.parametrize("size", [122, 123, 124, 200])
+def test_the_names_that_lack_are_cut_to_what_a_close_holds(size: int) -> None:
+    config = Config(required_extensions=["x" * size])
+    client = Connection(Role.CLIENT, config, now=0.0, target="ws://h/", random=bytes)
+    client.receive_data(answer(), 0.0)
+    assert client.close_sent == Close(1010, "x" * min(size, 123))
+
+
+def test_the_bits_of_all_codecs_are_known(role: Role) -> None:
+    for first in (0x81, 0xC1, 0xA1, 0xE1):
+        rig = Rig(role, **with_codec(Repeater(1), Repeater(1)))
+        rig.feed(rig.frame(first, b"a"))
+        assert rig.take() == [text("a")]
+    rig = Rig(role, **with_codec(Repeater(1), Repeater(1)))
+    rig.feed(rig.frame(0x91, b"a"))
+    assert rig.assert_fails(1002).rule == "RFC 6455 5.2"
+
+
+def test_all_that_there_is_room_for_comes_at_once(role: Role) -> None:
+    """Also with a codec, before which less is read at a time."""
+    rig = Rig(role, **with_codec(Repeater(1)))
+    rig.connection.receive_data(rig.frame(0x81, b"a" * 20) * 500, rig.now)
+    assert len(rig.connection.events()) == 500
+
+
+@pytest.mark.parametrize(("held", "pongs"), [(1000, 1), (1001, 0)])
+def test_the_mark_itself_is_not_over_the_mark(role: Role, held: int, pongs: int) -> None:
+    rig = Rig(role, Config(write_high_water=1000))
+    rig.connection.write_blocked(held, rig.now)
+    rig.connection.receive_data(rig.frame(0x89, b"p"), rig.now)
+    assert len(parse(b"".join(rig.connection.data_to_send()), role is Role.CLIENT)) == pongs
+
+
+def test_text_as_bytes_may_go_on_as_str(role: Role) -> None:
+    rig = Rig(role)
+    rig.connection.send_text(b"ab", final=False)
+    rig.connection.send_text("cd")
+    assert rig.sent() == [(0x01, b"ab"), (0x80, b"cd")]
+
+
+def test_a_ping_that_is_sent_again_is_the_latest(role: Role) -> None:
+    rig = Rig(role)
+    for payload in (b"a", b"b", b"a"):
+        rig.connection.ping(payload, rig.now)
+    rig.feed(rig.frame(0x8A, b"b"))
+    assert rig.connection.awaits_pong(b"a")
+    assert not rig.connection.awaits_pong(b"b")
+
+
+@pytest.mark.parametrize("size", [1 << 14, (1 << 14) + 1, 0xFFFF, 0x10000])
+def test_large_payloads_have_proper_headers(role: Role, size: int) -> None:
+    rig = Rig(role)
+    rig.connection.send_binary(bytes(size))
+    assert rig.sent() == [(0x82, bytes(size))]
+
+
+def test_a_heartbeat_is_eight_bytes(role: Role) -> None:
+    rig = Rig(role)
+    rig.connection.handle_timeout(rig.now + 20.0)
+    ((first, payload),) = rig.sent()
+    assert (first, len(payload)) == (0x89, 8)
+
+
+def refused(body: bytes) -> str:
+    """What a client says of a refusal with this body."""
+    client = Connection(Role.CLIENT, now=0.0, target="ws://h/")
+    head = b"HTTP/1.1 403 X\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n" % len(body)
+    client.receive_data(head + body, 0.0)
+    return str(client.error)
+
+
+def test_a_refusal_is_shown_in_part_and_escaped() -> None:
+    assert refused(b"a" * 201).endswith(f"403: '{'a' * 200}'")
+    assert refused(b"caf\xe9\nmore").endswith("403: 'caf\\\\xe9'")
+    assert refused(b"").endswith("answered 403")
+
+
+@pytest.mark.parametrize(
+    ("close", "shown"),
+    [(b"", "1005"), (close_body(1001), "1001"), (close_body(1001, "off"), "1001 'off'")],
+)
+def test_what_came_too_late_says_what_the_peer_sent(role: Role, close: bytes, shown: str) -> None:
+    rig = Rig(role)
+    rig.feed(rig.frame(0x88, close))
+    with pytest.raises(ConnectionClosed) as caught:
+        rig.connection.send_text("late")
+    assert f"(the peer sent {shown}; we sent {shown})" in str(caught.value)
