@@ -849,34 +849,45 @@ def test_b11_every_header(build: ModuleType, role: Role, state: str, split: bool
     assert wrong == []
 
 
-SECONDS = [*(half | length for half in (0, 0x80) for length in (0, 1, 2, 124, 125, 126, 127))]
+# Every second byte; under a tracer, which makes seconds minutes, those that differ in kind.
+SECONDS = (
+    [half | length for half in (0, 0x80) for length in (0, 1, 2, 124, 125, 126, 127)]
+    if sys.gettrace()
+    else range(256)
+)
 
 
-@pytest.mark.parametrize("phase", ["idle", "in text", "in binary", "closing", "draining", "closed"])
-def test_b11_every_first_byte_of_a_connection(role: Role, phase: str) -> None:
-    """The same through ``Connection``, and with both directions of closing."""
+@pytest.mark.parametrize("phase", ["idle", "in text", "closing", "draining", "closed"])
+def test_b11_every_header_in_every_phase_of_a_connection(role: Role, phase: str) -> None:
+    """All 65,536 through ``Connection``, and with both directions of closing."""
     server = role is Role.SERVER
     rig = Rig(role)
-    opening = {"in text": rig.frame(0x01), "in binary": rig.frame(0x02)}.get(phase, b"")
+    opening = rig.frame(0x01) if phase == "in text" else b""
+    if phase in ("draining", "closed"):
+        connection = frozen(role)
+        if phase == "draining":
+            connection.receive_data(rig.frame(0x88), 0.0)
+        else:
+            connection.abort(0.0)
+        while connection.events():
+            pass
+        connection.data_to_send()
+        for first, second in itertools.product(range(256), SECONDS):
+            connection.receive_data(bytes((first, second)), 1.0)
+            assert not connection.events()
+            assert not connection.data_to_send()
+            assert connection.phase.name == phase.upper()
+        return
     for first, second in itertools.product(range(256), SECONDS):
         connection = frozen(role)
         if phase == "closing":
             connection.close(1000, now=0.0)
-        elif phase == "draining":
-            connection.receive_data(rig.frame(0x88), 0.0)
-        elif phase == "closed":
-            connection.abort(0.0)
+            connection.data_to_send()
         connection.receive_data(opening, 0.0)
-        while connection.events():
-            pass
-        connection.data_to_send()
         phase_before = connection.phase
         connection.receive_data(bytes((first, second)), 1.0)
         events = connection.events() + connection.events()
         sent = parse(b"".join(connection.data_to_send()), masked=not server)
-        if phase in ("draining", "closed"):
-            assert (events, sent, connection.phase) == ([], [], phase_before)
-            continue
         legal = oracle(first, second, server=server, message=bool(opening), agreed=0)
         expected: list[Event] = []
         if legal and not server and second == 0:

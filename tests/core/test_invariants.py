@@ -409,6 +409,96 @@ def deflated(role: Role) -> list[bytes]:
     return [b"".join(peer.data_to_send())]
 
 
+class Scripted:
+    """A whole session, from the request to the last Close; ``heard`` is what each side got."""
+
+    def __init__(self, config: Config) -> None:
+        self.ends = {role: fresh(role, config) for role in Role}
+        self.heard = dict.fromkeys(Role, b"")
+        self.carry()
+        for one, other in itertools.permutations(self.ends.values()):
+            one.send_text("κόσμε", compress=True)
+            one.send_binary(bytes(200))
+            one.ping(b"are you there?", 1.0)
+            one.send_text("in ", final=False)
+            one.pong(b"unasked")
+            one.send_text("three ", final=False)
+            other.ping(b"", 1.0)
+            one.send_text("parts")
+            one.send_binary(b"")
+            self.carry()
+        self.ends[Role.CLIENT].close(4000, "enough, 谢谢", now=1.0)
+        self.carry()
+
+    def carry(self) -> None:
+        """Carry bytes to and fro until there are none."""
+        moved = True
+        while moved:
+            moved = False
+            for role, end in self.ends.items():
+                other = Role.SERVER if role is Role.CLIENT else Role.CLIENT
+                look_and_accept(end)
+                if data := b"".join(end.data_to_send()):
+                    moved = True
+                    self.heard[other] += data
+                    self.ends[other].receive_data(data, 1.0)
+
+
+def fresh(role: Role, config: Config) -> Connection:
+    counter = itertools.count(1)
+    target = "ws://server.example/" if role is Role.CLIENT else None
+    return Connection(
+        role,
+        config,
+        now=0.0,
+        target=target,
+        random=lambda size: next(counter).to_bytes(size, "big"),
+    )
+
+
+def look_and_accept(connection: Connection) -> list[Event]:
+    told: list[Event] = []
+    while events := connection.events():
+        told += events
+        if connection.phase is Phase.DECIDING:
+            connection.accept(1.0)
+    return told
+
+
+def replayed(role: Role, config: Config, parts: Sequence[bytes]) -> tuple[list[Event], bytes]:
+    """All that one side tells and writes when it gets these parts, and then the end."""
+    connection = fresh(role, config)
+    told: list[Event] = []
+    for part in parts:
+        connection.receive_data(part, 1.0)
+        told += look_and_accept(connection)
+    connection.receive_eof(1.0)
+    told += look_and_accept(connection)
+    written = b"".join(connection.data_to_send())
+    return comparable(told) if config.deliver == "chunks" else told, written
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("deliver", ["messages", "chunks"])
+@pytest.mark.parametrize("extensions", [(), (PerMessageDeflate(threshold=0),)])
+def test_every_cut_of_a_whole_session_gives_the_same(
+    role: Role, deliver: Any, extensions: tuple[PerMessageDeflate, ...]
+) -> None:
+    """At each byte, the opening handshake and both Close frames included; and byte by byte."""
+    config = Config(extensions=extensions, deliver=deliver)
+    data = Scripted(config).heard[role]
+    told, written = expected = replayed(role, config, [data])
+    assert isinstance(told[-1], Closed)
+    assert told[-1].clean
+    kinds = [type(event) for event in told]
+    assert kinds.count(Message if deliver == "messages" else Chunk) == 4
+    assert kinds.count(Ping) == (2 if deliver == "messages" else 0)
+    assert len(written) > 150
+    for at in range(1, len(data)):
+        assert replayed(role, config, [data[:at], data[at:]]) == expected, at
+    assert replayed(role, config, [bytes([byte]) for byte in data]) == expected
+
+
 @pytest.mark.parametrize("bad", [0x40, 0x20, 0x80])
 def test_the_cut_test_can_fail(bad: int) -> None:
     """Two streams that differ are told apart by what it compares."""
