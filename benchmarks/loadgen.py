@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import random
 import shutil
 import subprocess
 import tempfile
@@ -77,23 +78,43 @@ def run(name: str, arguments: Sequence[str]) -> dict[str, float]:
     return figures
 
 
-def text(size: int) -> bytes:
-    """JSON of ``size`` bytes, about as repetitive as real one."""
-    items, length, index = [], 1, 0
-    while length < size:
-        item = f'{{"id": {index * 7919 % 10007}, "name": "user{index % 37}", "on": true}},'
-        items.append(item)
-        length += len(item)
-        index += 1
-    return ("[" + "".join(items)).encode()[:size]
+def texts(size: int, count: int) -> list[bytes]:
+    """Make ``count`` different messages of ``size`` bytes: JSON below 1 KiB, else words.
+
+    Both deflate about as real ones do, to a third or so; the same ones every time.
+    """
+    source = random.Random(size)
+    letters = "etaoinshrdlucmfwypvbgkjqxz"
+    weights = range(len(letters), 0, -1)
+    words = [
+        "".join(source.choices(letters, weights, k=source.randint(2, 10))) for _ in range(2000)
+    ]
+    made = []
+    for _ in range(count):
+        parts: list[str] = []
+        length = 0
+        while length < size:
+            if size < 1024:
+                name, number = source.choice(words), source.randrange(10**6)
+                part = f'{{"id": {number}, "name": "{name}", "online": {number % 2}}}, '
+            else:
+                part = words[min(int(source.paretovariate(0.8)), len(words)) - 1] + " "
+            parts.append(part)
+            length += len(part)
+        made.append("".join(parts).encode()[:size])
+    return made
 
 
 def deflated(size: int) -> Path:
-    """Return a file with ``text(size)`` as one permessage-deflate payload that stands alone."""
+    """Return a file with many ``texts``, each as a permessage-deflate payload that stands alone."""
     BUILT.mkdir(exist_ok=True)
-    path = BUILT / f"text-{size}.deflated"
-    deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
-    path.write_bytes((deflater.compress(text(size)) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4])
+    path = BUILT / f"texts-{size}.deflated"
+    payloads = []
+    for text in texts(size, max(32, min(512, (1 << 20) // size))):
+        deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
+        payload = (deflater.compress(text) + deflater.flush(zlib.Z_SYNC_FLUSH))[:-4]
+        payloads.append(len(payload).to_bytes(4) + payload)
+    path.write_bytes(b"".join(payloads))
     return path
 
 

@@ -112,9 +112,7 @@ def record(case: Case, measured: Measured, *, seconds: float, rounds: int) -> di
 
 
 # Stored beside what is compared: they explain it.
-_TELLING = frozenset(
-    {"megabytes_per_s", "p50_us", "p99_us", "cpu_share", "bytes_back", "deflated_share"}
-)
+_TELLING = frozenset({"megabytes_per_s", "p50_us", "p99_us", "cpu_share", "bytes_back"})
 
 
 def save(result: dict[str, Any], folder: Path) -> None:

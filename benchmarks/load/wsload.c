@@ -12,9 +12,10 @@
 //                      them; a message per connection is counted, `window` rounds are in flight
 //   --binary           binary messages instead of text
 //   --fragments N      each message is sent in N frames
-//   --deflated FILE    one permessage-deflate payload that stands alone (RFC 7692 7.2.1, its tail
-//                      cut off). It is sent with RSV1 as the message, and
-//                      client_no_context_takeover is offered; --size is then the plain size
+//   --deflated FILE    permessage-deflate payloads that stand alone (RFC 7692 7.2.1, the tails cut
+//                      off), each behind its length in 4 bytes, the most significant first. They
+//                      are sent in turn, with RSV1; client_no_context_takeover is offered, and
+//                      every answer must be deflated. --size is then the plain size
 //   --tls              TLS; the certificate is not checked
 //   --warmup S         seconds before the figures begin (0.3)
 //   --stall S          seconds without a message after which it gives up (5)
@@ -59,7 +60,8 @@ static struct {
 typedef struct {
     int fd;
     SSL *ssl;
-    uint64_t allowed, sent;  // bytes that may be sent so far, and those that were
+    uint64_t messages;       // that may be sent so far
+    uint64_t allowed, sent;  // their bytes, and those that were sent
     uint64_t received;       // raw: bytes that came back
     uint8_t head[10];        // the header of the frame that is arriving
     int head_len;
@@ -69,12 +71,13 @@ typedef struct {
     double sent_at;
 } conn;
 
-// The messages to send: `window` times the same one, so that one write can take them all.
+// The messages to send, again and again in turn; at least `window`, so that one write can take all
+// that are in flight.
 static uint8_t *batch;
-static size_t message_len;  // bytes of one of them, with its headers
-static uint64_t payload_len;
+static size_t *ends;  // where each ends in it; ends[-1] is 0
+static size_t batch_count, batch_len;
 
-static uint64_t messages, payload_bytes, deflated_messages;
+static uint64_t messages, payload_bytes;
 static double *samples;
 static size_t sample_count;
 
@@ -152,35 +155,62 @@ static uint8_t *put_frame(uint8_t *to, uint8_t first, const uint8_t *payload, si
     return to + size;
 }
 
+// Writes a message behind `to` in as many frames as are asked for, returns its end.
+static uint8_t *put_message(uint8_t *to, const uint8_t *payload, size_t size) {
+    size_t count = (size_t)options.fragments;
+    for (size_t i = 0; i < count; i++) {
+        size_t from = size * i / count, end = size * (i + 1) / count;
+        uint8_t first = i == count - 1 ? 0x80 : 0;
+        if (i == 0) first |= (options.deflated ? 0x40 : 0) | (options.binary ? 2 : 1);
+        to = put_frame(to, first, payload + from, end - from);
+    }
+    return to;
+}
+
 static void make_batch(void) {
-    uint8_t *payload;
+    uint8_t *payloads;
+    size_t *sizes, count = 1, total = options.size;
     if (options.deflated) {
         FILE *file = fopen(options.deflated, "rb");
         if (!file) die_errno(options.deflated);
-        payload = malloc(MAX_PAYLOAD);
-        payload_len = fread(payload, 1, MAX_PAYLOAD, file);
+        payloads = malloc(MAX_PAYLOAD);
+        sizes = malloc(MAX_PAYLOAD / 4 * sizeof *sizes);
+        uint8_t prefix[4];
+        for (count = total = 0; fread(prefix, 1, 4, file) == 4; count++) {
+            size_t size = (size_t)prefix[0] << 24 | prefix[1] << 16 | prefix[2] << 8 | prefix[3];
+            if (size > MAX_PAYLOAD - total || fread(payloads + total, 1, size, file) != size)
+                die("--deflated: a payload is cut off", NULL);
+            sizes[count] = size;
+            total += size;
+        }
         fclose(file);
+        if (!count) die("--deflated: the file holds no payload", NULL);
     } else {
-        payload_len = options.size;
-        payload = malloc(payload_len + 1);
-        for (size_t i = 0; i < payload_len; i++) payload[i] = (uint8_t)('a' + i % 26);
+        payloads = malloc(total + 1);
+        sizes = &options.size;
+        for (size_t i = 0; i < total; i++) payloads[i] = (uint8_t)('a' + i % 26);
     }
-    int count = options.fragments;
-    uint8_t *message = malloc(payload_len + 14 * (size_t)count), *end = message;
-    for (int i = 0; i < count; i++) {
-        size_t from = payload_len * (size_t)i / (size_t)count;
-        size_t to = payload_len * ((size_t)i + 1) / (size_t)count;
-        uint8_t first = i == count - 1 ? 0x80 : 0;
-        if (i == 0) first |= (options.deflated ? 0x40 : 0) | (options.binary ? 2 : 1);
-        end = put_frame(end, first, payload + from, to - from);
+    // All of them once, or several times where more are in flight.
+    size_t times = ((size_t)options.window + count - 1) / count;
+    batch_count = times * count;
+    batch = malloc(times * (total + 14 * count * (size_t)options.fragments));
+    ends = calloc(batch_count + 1, sizeof *ends);
+    if (!batch || !ends) die("out of memory", NULL);
+    ends++;
+    uint8_t *end = batch;
+    for (size_t i = 0, at = 0; i < batch_count; i++) {
+        if (i % count == 0) at = 0;
+        end = put_message(end, payloads + at, sizes[i % count]);
+        at += sizes[i % count];
+        ends[i] = (size_t)(end - batch);
     }
-    message_len = (size_t)(end - message);
-    batch = malloc(message_len * (size_t)options.window);
-    if (!batch) die("out of memory", NULL);
-    for (int i = 0; i < options.window; i++)
-        memcpy(batch + (size_t)i * message_len, message, message_len);
-    free(message);
-    free(payload);
+    batch_len = ends[batch_count - 1];
+    free(payloads);
+}
+
+// Bytes of so many messages.
+static uint64_t bytes_of(uint64_t count) {
+    return count / batch_count * batch_len + ends[(ssize_t)(count % batch_count) - 1];
 }
 
 // ------------------------------------------------------------------ the clock
@@ -189,8 +219,8 @@ static struct {
     bool warm;                    // the figures have begun
     double at, until;             // when they begin or began, when they end
     double cpu, last_progress;    // at the beginning; when a message was last seen
-    uint64_t messages, payload_bytes, deflated_messages;  // the counts at the beginning
-    uint64_t seen;                // messages, when last looked
+    uint64_t messages, payload_bytes;  // the counts at the beginning
+    uint64_t seen;                     // messages, when last looked
 } run;
 
 static void start_clock(double t) {
@@ -211,7 +241,6 @@ static bool is_over(double t) {
         run.until = t + options.seconds;
         run.messages = messages;
         run.payload_bytes = payload_bytes;
-        run.deflated_messages = deflated_messages;
         run.cpu = cpu_seconds(&options.pids);
         sample_count = 0;
     }
@@ -219,6 +248,12 @@ static bool is_over(double t) {
 }
 
 // ------------------------------------------------------------------ one connection
+
+// Lets the connection send more messages.
+static void allow(conn *c, uint64_t count) {
+    c->messages += count;
+    c->allowed = bytes_of(c->messages);
+}
 
 static void handshake(conn *c) {
     char text[1024], head[HEAD_SIZE];
@@ -247,8 +282,7 @@ static void handshake(conn *c) {
 static bool send_allowed(conn *c) {
     bool progress = false;
     while (c->sent < c->allowed) {
-        size_t at = c->sent % message_len, left = c->allowed - c->sent;
-        size_t most = message_len * (size_t)options.window - at;
+        size_t at = c->sent % batch_len, left = c->allowed - c->sent, most = batch_len - at;
         ssize_t n = stream_write(c, batch + at, left < most ? left : most);
         if (n < 0 && errno == EAGAIN) break;
         if (n <= 0) die_errno("write");
@@ -260,13 +294,14 @@ static bool send_allowed(conn *c) {
 
 // A whole message has come.
 static void check_message(const conn *c) {
-    if (!options.deflated && c->message_size != payload_len) {
+    if (options.deflated) {
+        if (!c->deflated) die("a message came back that is not deflated", NULL);
+    } else if (c->message_size != options.size) {
         fprintf(stderr, "a message of %lu bytes came back, expected %lu\n",
-                (unsigned long)c->message_size, (unsigned long)payload_len);
+                (unsigned long)c->message_size, (unsigned long)options.size);
         exit(1);
     }
     payload_bytes += c->message_size;
-    deflated_messages += c->deflated;
 }
 
 // Takes in bytes that have come; returns how many messages ended in them.
@@ -308,9 +343,9 @@ static uint64_t take_frames(conn *c, const uint8_t *data, size_t size) {
 }
 
 static uint64_t take_raw(conn *c, size_t size) {
-    uint64_t before = c->received / message_len;
+    uint64_t each = ends[0], before = c->received / each;  // they are all alike
     c->received += size;
-    return c->received / message_len - before;
+    return c->received / each - before;
 }
 
 // Reads and writes until the socket gives and takes nothing more (it is edge-triggered), or until
@@ -334,10 +369,10 @@ static void serve(conn *c, conn *first) {
         double t = now();
         if (options.mode == BROADCAST) {
             uint64_t rounds = messages / (uint64_t)options.connections - rounds_before;
-            first->allowed += rounds * message_len;
+            allow(first, rounds);
             if (rounds) send_allowed(first);
         } else {
-            c->allowed += done * message_len;
+            allow(c, done);
             if (options.window == 1) {
                 if (sample_count < MAX_SAMPLES) samples[sample_count++] = t - c->sent_at;
                 c->sent_at = t;
@@ -418,7 +453,7 @@ int main(int argc, char **argv) {
     start_clock(now());
     for (int i = 0; i < (options.mode == BROADCAST ? 1 : count); i++) {
         conns[i].sent_at = now();
-        conns[i].allowed = message_len * (size_t)options.window;
+        allow(&conns[i], (uint64_t)options.window);
         send_allowed(&conns[i]);
     }
     struct epoll_event events[EVENTS];
@@ -435,11 +470,10 @@ int main(int argc, char **argv) {
            "\"seconds\": %.4f, \"messages_per_s\": %.2f, \"megabytes_per_s\": %.2f, "
            "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
            "\"cpu_us_per_message\": %.4f, \"cpu_share\": %.3f, "
-           "\"bytes_back\": %.1f, \"deflated_share\": %.3f}\n",
+           "\"bytes_back\": %.1f}\n",
            count, options.size, options.window, done, took, done / took,
            done * (double)options.size / took / 1e6, percentile(0.5), percentile(0.99),
            percentile(0.999), used * 1e6 / done, used / took,
-           (double)(payload_bytes - run.payload_bytes) / done,
-           (double)(deflated_messages - run.deflated_messages) / done);
+           (double)(payload_bytes - run.payload_bytes) / done);
     return 0;
 }

@@ -4,6 +4,7 @@ The defaults of a view, heartbeat and all timeouts included. Changed are: the li
 that nothing is refused; permessage-deflate, off unless a case asks for it; any origin may connect.
 """
 
+from importlib import import_module
 from typing import Any
 
 from wsproto_core import Extension
@@ -40,19 +41,48 @@ def echo(base: type[Any], options: Options) -> type[Any]:
     async def on_receive(self: Any, message: bytes, opcode: int) -> None:
         await self.send(message, opcode)
 
-    return type("Echo", (base,), {**settings(options), "on_receive": on_receive})
+    def on_receive_in_thread(self: Any, message: bytes, opcode: int) -> None:
+        self.send(message, opcode)
+
+    hook = on_receive_in_thread if options.runtime == "threading" else on_receive
+    return type("Echo", (base,), {**settings(options), "on_receive": hook})
 
 
-async def on_asyncio(options: Options) -> None:
-    from wsproto_asyncio import WebSocketView, serve
-
-    view = echo(WebSocketView, options)
-    async with serve(view, HOST, 0, ssl=options.tls_context()) as server:
-        assert server.port is not None
+async def serve(options: Options) -> None:
+    """Serve until cancelled, on any runtime with coroutines."""
+    binding = import_module(f"wsproto_{options.runtime}")
+    view = echo(binding.WebSocketView, options)
+    async with binding.serve(view, HOST, 0, ssl=options.tls_context()) as server:
         announce(server.port)
         await server.serve_forever()
 
 
+def serve_in_threads(options: Options) -> None:
+    """Serve until the process ends, a thread for each connection."""
+    binding = import_module("wsproto_threading")
+    view = echo(binding.WebSocketView, options)
+    with binding.serve(view, HOST, 0, ssl=options.tls_context()) as server:
+        announce(server.port)
+        server.serve_forever()
+
+
+def main() -> None:
+    options = parse()
+    if options.runtime == "threading":
+        serve_in_threads(options)
+    elif options.runtime == "asyncio":
+        run(lambda: serve(options), options)
+    elif options.runtime == "anyio":
+        import anyio
+
+        anyio.run(serve, options, backend=options.backend)
+    elif options.runtime == "trio":
+        import trio
+
+        trio.run(serve, options)
+    else:
+        raise SystemExit(f"--runtime: expected a runtime of ours, not {options.runtime}")
+
+
 if __name__ == "__main__":
-    chosen = parse()
-    run(lambda: on_asyncio(chosen), chosen)
+    main()
