@@ -296,23 +296,28 @@ def _deflate() -> list[Case]:
 
 
 def _broadcast() -> list[Case]:
-    load = ("--mode=broadcast", "--connections=1000", "--size=256", "--window=1")
     options = ("--mode=broadcast",)
+    contestants = (
+        Contestant(OURS, options),
+        Contestant("websockets", options),
+        Contestant("bare Connection", options, "one write each"),
+        Contestant("picows", options),
+        Contestant("aiohttp", options),
+        Contestant("uWebSockets", options),
+        Contestant("node ws", options),
+    )
     return [
         Case(
-            "broadcast",
-            "Broadcast of 256 B to 1,000 connections on asyncio, per delivered message",
+            name,
+            f"Broadcast of 256 B to 1,000 connections on asyncio, {words}",
             "wsload",
-            load,
-            (
-                Contestant(OURS, options),
-                Contestant("websockets", options),
-                Contestant("picows", options),
-                Contestant("aiohttp", options),
-                Contestant("uWebSockets", options),
-                Contestant("node ws", options),
-            ),
+            ("--mode=broadcast", "--connections=1000", "--size=256", f"--window={window}"),
+            contestants,
             (Target("cpu_us_per_message", 4, 8, "websockets"),),
+        )
+        for name, window, words in (
+            ("broadcast", 1, "the next when all have it"),
+            ("broadcast-burst", 16, "16 in a row"),
         )
     ]
 
@@ -375,7 +380,14 @@ def _growth() -> list[Case]:
             "connections",
             "Echo of 128 B on asyncio, by the number of connections",
             "connections",
-            {str(count): (f"--connections={count}", "--size=128") for count in counts},
+            {
+                str(count): (
+                    f"--connections={count}",
+                    "--size=128",
+                    *(("--seconds=3", "--warmup=1") if count > 1000 else ()),
+                )
+                for count in counts
+            },
         ),
         (
             "size",
