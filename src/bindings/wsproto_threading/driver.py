@@ -95,7 +95,7 @@ class Driver:
 
     def start(self) -> None:
         """Give the socket to a thread of its own."""
-        threading.Thread(target=self._own, name="wsproto connection", daemon=True).start()
+        _in_thread("wsproto connection", self._own)
 
     def drop(self) -> None:
         """It was never started and will not be."""
@@ -161,7 +161,8 @@ class Driver:
                     self._perform()
                     if self._is_over():
                         break
-                    self._turn(poller, 0.0 if self.session.has_call() else None)
+                    due = self.session.has_more() and self.session.has_call()
+                    self._turn(poller, 0.0 if due else None)
                 self._release()
             except BaseException as error:  # a fault of ours; nobody else would close the stream
                 if self._owner == me:
@@ -178,14 +179,14 @@ class Driver:
 
     def _turn(self, poller: Poller, until: float | None) -> None:
         """Wait for the socket, the deadline, a nudge or ``until``, and take what came."""
-        reads, writes = self._interest()
+        reads, writes = self._asked = self._interest()
         at = self.session.next_deadline()
-        if until is not None:
-            at = until if at is None else min(at, until)
+        if until is not None and (at is None or until < at):
+            at = until
+        self._asked_until = at
         timeout = None if at is None else max(0.0, at - self.now())
-        if self._stream.has_more and reads:
+        if reads and self._stream.has_more:
             timeout = 0.0
-        self._asked, self._asked_until = (reads, writes), at
         self.lock.release()
         try:
             readable, writable = poller.wait(reads, writes, timeout)
@@ -194,26 +195,28 @@ class Driver:
             poller.rest()
         if poller is self._poller:  # else another is the owner now
             self._asked = None
-            self._take(readable or timeout == 0.0, writable)
+            self._take(readable or timeout == 0.0, writable, at)
 
     def _interest(self) -> tuple[bool, bool]:
         if self._gone:
             return False, False
         return self._stream.interest(self.session.wants_read and not self._eof)
 
-    def _take(self, readable: bool, writable: bool) -> None:
-        """Report what happened to the session. What it wants then is carried out by others."""
-        session = self.session
-        reads = session.wants_read and not (self._gone or self._eof)
-        if reads and self._stream.may_read(readable, writable):
-            self._read()
-        at = session.next_deadline()
+    def _take(self, readable: bool, writable: bool, at: float | None) -> None:
+        """Report what happened to the session. What it wants then is carried out by others.
+
+        ``at``: when it wanted to be told of the time.
+        """
+        if readable or writable:
+            reads = self.session.wants_read and not (self._gone or self._eof)
+            if reads and self._stream.may_read(readable, writable):
+                self._read()
         if at is not None:
             now = self.now()
             if now >= at:
                 if self._blocked:
                     self._write()  # what was taken since counts
-                session.tick(now)
+                self.session.tick(now)
 
     def _read(self) -> None:
         try:
@@ -232,26 +235,27 @@ class Driver:
     def _dispatch(self) -> None:
         """Run the calls that may start, or see to it that they are run."""
         session = self.session
-        if not session.has_call():
+        call = session.next_call()
+        if call is None:
             return
         if session.connection.config.concurrent_hooks > 1:
-            self._hand_out()
+            self._hand_out(call)
             return
         me = get_ident()
         self._in_hook = True
         self._watcher.enter(self)
-        for _ in range(_TURN):
-            call = session.next_call()
-            if call is None:
-                break
+        count = 0
+        while call is not None:
             if call.beside:
-                threading.Thread(target=self._live, args=(call,), daemon=True).start()
-                continue
-            self._flushed = False
-            self._run(call)
-            if self._owner != me:
-                self.publish()
-                return
+                _in_thread("wsproto run", self._live, call)
+            else:
+                self._flushed = False
+                self._run(call)
+                if self._owner != me:
+                    self.publish()
+                    return
+            count += 1
+            call = session.next_call() if session.has_more() and count < _TURN else None
         self._in_hook = False
         self._come_back()
 
@@ -312,18 +316,18 @@ class Driver:
 
     # ------------------------------------------------------------------ overlapping hooks
 
-    def _hand_out(self) -> None:
-        """Give each call to a thread. The session bounds how many there are."""
-        while (call := self.session.next_call()) is not None:
+    def _hand_out(self, call: Any) -> None:
+        """Give ``call`` and all that may start to threads. The session bounds how many."""
+        while call is not None:
             if call.beside:
-                threading.Thread(target=self._live, args=(call,), daemon=True).start()
+                _in_thread("wsproto run", self._live, call)
             elif self._idle:
                 worker = self._idle.pop()
                 worker.call = call
                 worker.wake.release()
             else:
-                name = "wsproto hook"
-                threading.Thread(target=self._work, args=(call,), name=name, daemon=True).start()
+                _in_thread("wsproto hook", self._work, call)
+            call = self.session.next_call()
 
     def _work(self, call: Any) -> None:
         worker = _Worker()
@@ -357,7 +361,7 @@ class Driver:
         return self._adopted
 
     def attend(self, readable: bool, writable: bool) -> None:
-        self._take(readable, writable)
+        self._take(readable, writable, self.session.next_deadline())
         self._perform()
 
     def outlook(self) -> tuple[bool, bool, float | None] | None:
@@ -382,7 +386,8 @@ class Driver:
         session = self.session
         if session.take_cancel():
             self._give_up_hooks()
-        self._write()
+        if session.has_output() or self._stream.pending:
+            self._write()
         wanted = session.transport
         if wanted is not Transport.OPEN and not self._gone:
             self._end_stream(wanted)
@@ -413,11 +418,9 @@ class Driver:
         if self._gone:
             session.take_output()
             return
-        if not (session.has_output() or stream.pending):
-            return
+        output = session.take_output()
         try:
-            output = session.take_output()
-            stream.write(output if self._writing else ())
+            stream.write(output if self._writing else [])
         except OSError as error:
             self._lose_writing(error)
             return
@@ -503,6 +506,11 @@ class Driver:
             if predicate():
                 self._waiters.remove(entry)
                 waiter.release()
+
+
+def _in_thread(name: str, function: Callable[..., None], *arguments: Any) -> None:
+    # A daemon: who forgets a connection must not keep the process from its end.
+    threading.Thread(target=function, args=arguments, name=name, daemon=True).start()
 
 
 class _Worker:

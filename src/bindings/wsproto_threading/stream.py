@@ -12,7 +12,6 @@ import socket
 import ssl
 import sys
 from collections import deque
-from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
 from math import ceil
@@ -24,6 +23,11 @@ _LARGE = 1 << 18  # ... and when they are not
 _RECORD = 1 << 14  # bytes of a full TLS record
 _JOIN = 1 << 16  # bytes: buffers up to this are joined into one write
 _BUFFERS = 64  # in one call; the system allows 1024
+
+if sys.platform != "win32":
+    _READ, _WRITE = select.POLLIN, select.POLLOUT
+else:
+    _READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
 class Stream:
@@ -124,13 +128,11 @@ class Stream:
                 break
         return b"".join(parts) if parts else None
 
-    def write(self, data: Iterable[bytes] = ()) -> None:
+    def write(self, data: list[bytes]) -> None:
         """Queue ``data`` and give the system as much as it takes. May raise ``OSError``."""
         self._queue(data)
-        if self._shaking:
-            return
         out = self._out
-        while out:
+        while out and not self._shaking:
             self._write_waits_to_read = False
             try:
                 if self._gathers and len(out) > 1:
@@ -148,14 +150,18 @@ class Stream:
             if sent:
                 out[0] = memoryview(out[0])[sent:]
 
-    def _queue(self, data: Iterable[bytes]) -> None:
-        items = list(data)
-        size = sum(map(len, items))
-        self.pending += size
-        if size <= _JOIN and len(items) > 1:
-            items = [b"".join(items)]
+    def _queue(self, data: list[bytes]) -> None:
         # Nothing is added to a buffer that was tried: TLS wants to see the same again.
-        self._out.extend(item for item in items if item)
+        if len(data) == 1:
+            self.pending += len(data[0])
+            self._out.append(data[0])
+            return
+        size = sum(map(len, data))
+        self.pending += size
+        if 0 < size <= _JOIN:
+            self._out.append(b"".join(data))
+        else:
+            self._out.extend(data)
 
     # ------------------------------------------------------------------ endings
 
@@ -234,17 +240,45 @@ class Poller:
     """Where one thread waits for one socket, and others wake it."""
 
     def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock.fileno()
+        self._mask = 0  # what the socket is registered for
         self._wake = WakeUp()
         self._woken = False
-        self._waits = _Waits(sock.fileno(), self._wake.fileno())
+        if sys.platform != "win32":
+            # Not a selector: that costs a descriptor, or a copy of everything for each wait.
+            self._place = select.poll()
+        else:
+            self._place = selectors.DefaultSelector()
+        self._place.register(self._wake.fileno(), _READ)
 
-    def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
-        """Wait for the socket, a ``wake`` or ``timeout`` seconds; whether to read and write.
+    def wait(self, reads: bool, writes: bool, timeout: float | None) -> tuple[bool, bool]:
+        """Wait for the socket, a ``wake`` or ``timeout`` seconds; whether to read and to write.
 
         A broken or ended stream is ready for all that was asked for. What was not asked for is not
         waited for: a hang-up would be told again and again.
         """
-        return self._waits.wait(read, write, timeout)
+        mask = (_READ if reads else 0) | (_WRITE if writes else 0)
+        if mask != self._mask:
+            self._ask(mask)
+        ready = 0
+        if sys.platform != "win32":
+            for fd, events in self._place.poll(None if timeout is None else ceil(timeout * 1000)):
+                if fd == self._sock:
+                    ready = events
+        else:
+            for key, events in self._place.select(timeout):
+                if key.fd == self._sock:
+                    ready = events
+        if not ready & ~(_READ | _WRITE):
+            return ready & _READ != 0, ready & _WRITE != 0
+        return reads, writes
+
+    def _ask(self, mask: int) -> None:
+        if self._mask:
+            self._place.unregister(self._sock)
+        if mask:
+            self._place.register(self._sock, mask)
+        self._mask = mask
 
     def wake(self) -> None:
         """End the wait, or the next one. With the driver's lock held."""
@@ -260,66 +294,6 @@ class Poller:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._waits.close()
         self._wake.close()
-
-
-if sys.platform != "win32":
-
-    class _Waits:
-        """``poll`` and no selector: that costs a descriptor, or a copy of everything per wait."""
-
-        def __init__(self, sock: int, wake: int) -> None:
-            self._sock = sock
-            self._mask = 0
-            self._poll = select.poll()
-            self._poll.register(wake, select.POLLIN)
-
-        def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
-            mask = (select.POLLIN if read else 0) | (select.POLLOUT if write else 0)
-            if mask != self._mask:
-                if mask:
-                    self._poll.register(self._sock, mask)
-                else:
-                    self._poll.unregister(self._sock)
-                self._mask = mask
-            ready = 0
-            for fd, events in self._poll.poll(None if timeout is None else ceil(timeout * 1000)):
-                if fd == self._sock:
-                    ready = events
-            broken = ready & ~(select.POLLIN | select.POLLOUT)
-            return (
-                read and bool(ready & select.POLLIN or broken),
-                write and bool(ready & select.POLLOUT or broken),
-            )
-
-        def close(self) -> None:
-            """There is nothing to give back."""
-
-else:
-
-    class _Waits:
-        """Windows has ``select`` only."""
-
-        def __init__(self, sock: int, wake: int) -> None:
-            self._sock = sock
-            self._mask = 0
-            self._selector = selectors.DefaultSelector()
-            self._selector.register(wake, selectors.EVENT_READ)
-
-        def wait(self, read: bool, write: bool, timeout: float | None) -> tuple[bool, bool]:
-            mask = (selectors.EVENT_READ if read else 0) | (selectors.EVENT_WRITE if write else 0)
-            if mask != self._mask:
-                if self._mask:
-                    self._selector.unregister(self._sock)
-                if mask:
-                    self._selector.register(self._sock, mask)
-                self._mask = mask
-            ready = 0
-            for key, events in self._selector.select(timeout):
-                if key.fd == self._sock:
-                    ready = events
-            return bool(ready & selectors.EVENT_READ), bool(ready & selectors.EVENT_WRITE)
-
-        def close(self) -> None:
-            self._selector.close()
+        if sys.platform == "win32":
+            self._place.close()
