@@ -19,7 +19,15 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import fields
 from functools import cache
@@ -444,6 +452,15 @@ def _plain(name: str) -> Any:
     return call
 
 
+def _each(parts: AsyncIterable[Any]) -> Iterator[Any]:
+    iterator = aiter(parts)
+    while True:
+        try:
+            yield drive(anext(iterator))
+        except StopAsyncIteration:
+            return
+
+
 class ThreadedView(AsyncView, wsproto_threading.WebSocketView):  # type: ignore[misc]
     """The view of a test, which is written for a loop, on threads: its hooks are driven to their
     ends, its methods can be awaited."""
@@ -461,7 +478,6 @@ class ThreadedView(AsyncView, wsproto_threading.WebSocketView):  # type: ignore[
     send_text = _plain("send_text")
     send_binary = _plain("send_binary")
     send_json = _plain("send_json")
-    send_stream = _plain("send_stream")
     send_frame = _plain("send_frame")
     send_ping = _plain("send_ping")
     send_pong = _plain("send_pong")
@@ -470,6 +486,11 @@ class ThreadedView(AsyncView, wsproto_threading.WebSocketView):  # type: ignore[
     close = _plain("close")
     safe_close = _plain("safe_close")
     abort = _plain("abort")
+
+    def send_stream(self, parts: Any, *arguments: Any, **options: Any) -> Any:
+        plain = _each(parts) if isinstance(parts, AsyncIterable) else parts
+        sending = wsproto_threading.WebSocketView.send_stream
+        return Done(sending(self, plain, *arguments, **options))
 
     def _hooks(self) -> Hooks:
         hooks = super()._hooks()

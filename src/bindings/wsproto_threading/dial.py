@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from wsproto_views import Dial
 
-from .stream import Stream
+from .stream import Stream, secured
 
 __all__ = ["Late", "check_socks", "open_socket", "open_unix", "secure"]
 
@@ -69,13 +69,13 @@ def secure(sock: socket.socket, context: ssl.SSLContext, name: str, until: float
     """``sock`` with TLS on it, the handshake done. Raises ``OSError``, ``Late``."""
     with _closing(sock):
         sock.settimeout(_left(until))
-        secured = context.wrap_socket(sock, server_hostname=name, do_handshake_on_connect=False)
-    with _closing(secured), selectors.DefaultSelector() as selector:
-        stream = Stream(secured, shaking=True)
-        selector.register(secured, selectors.EVENT_READ)
+        tls = secured(sock, context, server_hostname=name)
+    with _closing(tls), selectors.DefaultSelector() as selector:
+        stream = Stream(tls, shaking=True)
+        selector.register(tls, selectors.EVENT_READ)
         while not stream.shake():
             reads, _ = stream.interest(True)
-            selector.modify(secured, selectors.EVENT_READ if reads else selectors.EVENT_WRITE)
+            selector.modify(tls, selectors.EVENT_READ if reads else selectors.EVENT_WRITE)
             selector.select(_left(until))
     return stream
 

@@ -265,10 +265,9 @@ class Driver:
         self.lock.release()
         try:
             value = call.hook(*call.arguments)
-        except BaseException as error:  # noqa: BLE001
+        except BaseException as error:  # noqa: BLE001  the session logs it and ends the connection
             self.lock.acquire()
-            # The session logs it and ends the connection. No error may end the owner.
-            session.call_failed(call, error, self.now())
+            session.call_failed(call, _as_exception(error), self.now())
         else:
             self.lock.acquire()
             session.call_returned(call, value, self.now())
@@ -506,6 +505,15 @@ class Driver:
             if predicate():
                 self._waiters.remove(entry)
                 waiter.release()
+
+
+def _as_exception(error: BaseException) -> Exception:
+    """Nothing that a hook raises ends its thread, which is not the hook's."""
+    if isinstance(error, Exception):
+        return error
+    failure = RuntimeError(f"a hook raised {type(error).__name__}, which ends no thread here")
+    failure.__cause__ = error
+    return failure
 
 
 def _in_thread(name: str, function: Callable[..., None], *arguments: Any) -> None:

@@ -19,7 +19,7 @@ from wsproto_views import Answer, Route, Service, UpgradeRequest, check_place, c
 
 from .driver import Driver
 from .listen import listen
-from .stream import Stream, WakeUp
+from .stream import Stream, WakeUp, secured
 from .view import WebSocketView
 
 __all__ = ["Server", "serve"]
@@ -163,7 +163,7 @@ class Server:
         """Give the connection to a thread of its own."""
         sock.setblocking(False)
         if self._ssl is not None:
-            sock = self._ssl.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            sock = secured(sock, self._ssl, server_side=True)
         stream = Stream(sock, shaking=self._ssl is not None)
         try:
             driver = Driver(

@@ -16,7 +16,7 @@ from contextlib import suppress
 from itertools import islice
 from math import ceil
 
-__all__ = ["Poller", "Stream", "WakeUp"]
+__all__ = ["Poller", "Stream", "WakeUp", "secured"]
 
 _SMALL = 1 << 14  # bytes of a read, as long as messages are small
 _LARGE = 1 << 18  # ... and when they are not
@@ -49,6 +49,7 @@ class Stream:
         self._size = _SMALL
         self._read_waits_to_write = False  # TLS: a read has something to write first
         self._write_waits_to_read = False
+        self._deaf = False  # TLS: our close_notify was sent
 
     # ------------------------------------------------------------------ readiness
 
@@ -71,7 +72,7 @@ class Stream:
     def has_more(self) -> bool:
         """Whether bytes wait in TLS, of which the system does not know."""
         sock = self.sock
-        return isinstance(sock, ssl.SSLSocket) and not self._shaking and sock.pending() > 0
+        return isinstance(sock, ssl.SSLSocket) and not self._deaf and sock.pending() > 0
 
     # ------------------------------------------------------------------ bytes
 
@@ -102,6 +103,8 @@ class Stream:
         return data
 
     def _receive_tls(self) -> bytes | None:
+        if self._deaf:
+            return self._receive_unread()
         if self._shaking and not self.shake():
             return None
         self._read_waits_to_write = False
@@ -127,6 +130,15 @@ class Stream:
             if len(data) < _RECORD and not self.has_more:
                 break
         return b"".join(parts) if parts else None
+
+    def _receive_unread(self) -> bytes | None:
+        """Nothing counts after our end, and OpenSSL would not read it; but to close with bytes
+        unread would reset the connection, and that can eat the Close."""
+        try:
+            data = socket.socket.recv(self.sock, _LARGE)
+        except BlockingIOError:
+            return None
+        return None if data else b""
 
     def write(self, data: list[bytes]) -> None:
         """Queue ``data`` and give the system as much as it takes. May raise ``OSError``."""
@@ -189,9 +201,27 @@ class Stream:
 
     def _say_goodbye(self) -> None:
         """TLS: send close_notify (RFC 8446 section 6.1), and do not wait for the peer's."""
-        if isinstance(self.sock, ssl.SSLSocket) and not self._shaking:
+        if isinstance(self.sock, ssl.SSLSocket) and not (self._shaking or self._deaf):
+            self._deaf = True
             with suppress(OSError, ValueError):  # it wants to read the peer's, or cannot be sent
                 self.sock.unwrap()
+
+
+def secured(
+    sock: socket.socket,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool = False,
+    server_hostname: str | None = None,
+) -> ssl.SSLSocket:
+    """``sock`` with TLS on it, the handshake still to be done. May raise ``OSError``."""
+    sock.getpeername()  # where the peer has gone, wrap_socket() raises and leaves a socket open
+    return context.wrap_socket(
+        sock,
+        server_side=server_side,
+        server_hostname=server_hostname,
+        do_handshake_on_connect=False,
+    )
 
 
 class WakeUp:
