@@ -9,8 +9,8 @@ from .cases import CASES, select
 from .measure import measure
 from .profiling import profile
 
-SECONDS, ROUNDS = 1.5, 5
-QUICK_SECONDS, QUICK_ROUNDS = 0.5, 2
+SECONDS, ROUNDS = 1.0, 5
+QUICK_SECONDS, QUICK_ROUNDS = 0.4, 2
 
 
 def main() -> int:
@@ -83,7 +83,7 @@ def measure_all(options: argparse.Namespace) -> int:
     """Measure the chosen cases, print their tables and store them."""
     quick = options.quick
     seconds = options.seconds or (QUICK_SECONDS if quick else SECONDS)
-    rounds = options.rounds or (QUICK_ROUNDS if quick else ROUNDS)
+    wanted = options.rounds or (QUICK_ROUNDS if quick else ROUNDS)
     folder = options.output or (None if quick else store.RESULTS)
     try:
         cases = select(options.cases)
@@ -92,6 +92,7 @@ def measure_all(options: argparse.Namespace) -> int:
         return 2
     status = 0
     for case in cases:
+        rounds = min(wanted, case.most_rounds)
         try:
             measured = measure(case, seconds=seconds, rounds=rounds, report=_progress)
         except (loadgen.Unavailable, loadgen.LoadError) as error:

@@ -20,9 +20,9 @@
 #include <unistd.h>
 
 #define MAX_PIDS 64
-#define HEAD_SIZE 4096         // bytes of a response head, at most
-#define REQUEST_SIZE (1 << 16) // bytes of our request, at most
-#define CONNS_PER_ADDRESS 20000 // then the ports of one source address run short
+#define HEAD_SIZE 4096           // bytes of a response head, at most
+#define REQUEST_SIZE (1 << 16)   // bytes of our request, at most
+#define CONNS_PER_ADDRESS 20000  // then the ports of one source address run short
 
 // The servers to watch: one process, or a parent and its workers.
 typedef struct {

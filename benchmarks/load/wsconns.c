@@ -17,8 +17,7 @@ static struct {
     bool deflate;
     double settle;
     pid_list pids;
-} options = {
-    .host = "127.0.0.1", .path = "/", .connections = 1000, .parallel = 32, .settle = 1.5};
+} options = {.host = "127.0.0.1", .path = "/", .connections = 1000, .parallel = 32, .settle = 1.5};
 
 typedef struct {
     int fd, len;
@@ -39,9 +38,8 @@ static void make_request(void) {
         "Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-US,en;q=0.9\r\n"
         "Cache-Control: no-cache\r\nPragma: no-cache\r\n%s",
         options.path, options.host, options.port, options.host, options.port,
-        options.deflate
-            ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
-            : "");
+        options.deflate ? "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n"
+                        : "");
     for (int i = 0; i < options.headers && n < (int)sizeof request - 64; i++)
         n += snprintf(request + n, sizeof request - (size_t)n, "X-Field-%d: value %d\r\n", i, i);
     if (n >= (int)sizeof request - 64) die("--headers: the request is too large", NULL);
@@ -69,11 +67,11 @@ static bool read_answer(conn *c) {
 }
 
 static void read_options(int argc, char **argv) {
-    static const struct option names[] = {
-        {"host", 1, 0, 'h'},     {"port", 1, 0, 'p'},        {"path", 1, 0, 'u'},
-        {"pid", 1, 0, 'P'},      {"connections", 1, 0, 'c'}, {"parallel", 1, 0, 'a'},
-        {"headers", 1, 0, 'n'},  {"settle", 1, 0, 's'},      {"deflate", 0, 0, 'd'},
-        {0, 0, 0, 0}};
+    static const struct option names[] = {{"host", 1, 0, 'h'},        {"port", 1, 0, 'p'},
+                                          {"path", 1, 0, 'u'},        {"pid", 1, 0, 'P'},
+                                          {"connections", 1, 0, 'c'}, {"parallel", 1, 0, 'a'},
+                                          {"headers", 1, 0, 'n'},     {"settle", 1, 0, 's'},
+                                          {"deflate", 0, 0, 'd'},     {0, 0, 0, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (option) {
@@ -117,8 +115,9 @@ int main(int argc, char **argv) {
     double took = now() - began, used = cpu_seconds(&options.pids) - cpu;
     usleep((useconds_t)(options.settle * 1e6));
     double grown = resident_bytes(&options.pids) - memory;
-    printf("{\"connections\": %d, \"handshakes_per_s\": %.1f, \"cpu_us_per_handshake\": %.2f, "
-           "\"bytes_per_connection\": %.1f}\n",
-           count, count / took, used * 1e6 / count, grown / count);
+    printf(
+        "{\"connections\": %d, \"handshakes_per_s\": %.1f, \"cpu_us_per_handshake\": %.2f, "
+        "\"bytes_per_connection\": %.1f}\n",
+        count, count / took, used * 1e6 / count, grown / count);
     return 0;
 }

@@ -65,9 +65,9 @@ typedef struct {
     uint64_t received;       // raw: bytes that came back
     uint8_t head[10];        // the header of the frame that is arriving
     int head_len;
-    uint64_t frame_left;     // bytes of its payload that are missing
-    uint64_t message_size;   // payload of the message so far
-    bool deflated;           // its first frame has RSV1
+    uint64_t frame_left;    // bytes of its payload that are missing
+    uint64_t message_size;  // payload of the message so far
+    bool deflated;          // its first frame has RSV1
     double sent_at;
 } conn;
 
@@ -216,9 +216,9 @@ static uint64_t bytes_of(uint64_t count) {
 // ------------------------------------------------------------------ the clock
 
 static struct {
-    bool warm;                    // the figures have begun
-    double at, until;             // when they begin or began, when they end
-    double cpu, last_progress;    // at the beginning; when a message was last seen
+    bool warm;                         // the figures have begun
+    double at, until;                  // when they begin or began, when they end
+    double cpu, last_progress;         // at the beginning; when a message was last seen
     uint64_t messages, payload_bytes;  // the counts at the beginning
     uint64_t seen;                     // messages, when last looked
 } run;
@@ -361,8 +361,8 @@ static void serve(conn *c, conn *first) {
             if (!progress) return;
             continue;
         }
-        uint64_t done = options.mode == RAW ? take_raw(c, (size_t)n)
-                                            : take_frames(c, buffer, (size_t)n);
+        uint64_t done =
+            options.mode == RAW ? take_raw(c, (size_t)n) : take_frames(c, buffer, (size_t)n);
         if (!done) continue;
         uint64_t rounds_before = messages / (uint64_t)options.connections;
         messages += done;
@@ -394,13 +394,14 @@ static double percentile(double part) {
 }
 
 static void read_options(int argc, char **argv) {
-    static const struct option names[] = {
-        {"host", 1, 0, 'h'},     {"port", 1, 0, 'p'},      {"path", 1, 0, 'u'},
-        {"connections", 1, 0, 'c'}, {"size", 1, 0, 's'},   {"window", 1, 0, 'w'},
-        {"seconds", 1, 0, 't'},  {"warmup", 1, 0, 'W'},    {"stall", 1, 0, 'S'},
-        {"mode", 1, 0, 'm'},     {"fragments", 1, 0, 'f'}, {"deflated", 1, 0, 'd'},
-        {"pid", 1, 0, 'P'},      {"binary", 0, 0, 'b'},    {"tls", 0, 0, 'x'},
-        {0, 0, 0, 0}};
+    static const struct option names[] = {{"host", 1, 0, 'h'},      {"port", 1, 0, 'p'},
+                                          {"path", 1, 0, 'u'},      {"connections", 1, 0, 'c'},
+                                          {"size", 1, 0, 's'},      {"window", 1, 0, 'w'},
+                                          {"seconds", 1, 0, 't'},   {"warmup", 1, 0, 'W'},
+                                          {"stall", 1, 0, 'S'},     {"mode", 1, 0, 'm'},
+                                          {"fragments", 1, 0, 'f'}, {"deflated", 1, 0, 'd'},
+                                          {"pid", 1, 0, 'P'},       {"binary", 0, 0, 'b'},
+                                          {"tls", 0, 0, 'x'},       {0, 0, 0, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "", names, NULL)) != -1) {
         switch (option) {
@@ -419,10 +420,14 @@ static void read_options(int argc, char **argv) {
             case 'W': options.warmup = number("warmup", optarg, 0, 60); break;
             case 'S': options.stall = number("stall", optarg, 0.1, 600); break;
             case 'm':
-                if (!strcmp(optarg, "echo")) options.mode = ECHO;
-                else if (!strcmp(optarg, "raw")) options.mode = RAW;
-                else if (!strcmp(optarg, "broadcast")) options.mode = BROADCAST;
-                else die("--mode: expected echo, raw or broadcast, not", optarg);
+                if (!strcmp(optarg, "echo"))
+                    options.mode = ECHO;
+                else if (!strcmp(optarg, "raw"))
+                    options.mode = RAW;
+                else if (!strcmp(optarg, "broadcast"))
+                    options.mode = BROADCAST;
+                else
+                    die("--mode: expected echo, raw or broadcast, not", optarg);
                 break;
             default: exit(2);
         }
@@ -466,14 +471,15 @@ int main(int argc, char **argv) {
     double done = (double)(messages - run.messages);
     if (done == 0) die("no message came back in the time", NULL);
     qsort(samples, sample_count, sizeof *samples, compare);
-    printf("{\"connections\": %d, \"size\": %zu, \"window\": %d, \"messages\": %.0f, "
-           "\"seconds\": %.4f, \"messages_per_s\": %.2f, \"megabytes_per_s\": %.2f, "
-           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
-           "\"cpu_us_per_message\": %.4f, \"cpu_share\": %.3f, "
-           "\"bytes_back\": %.1f}\n",
-           count, options.size, options.window, done, took, done / took,
-           done * (double)options.size / took / 1e6, percentile(0.5), percentile(0.99),
-           percentile(0.999), used * 1e6 / done, used / took,
-           (double)(payload_bytes - run.payload_bytes) / done);
+    printf(
+        "{\"connections\": %d, \"size\": %zu, \"window\": %d, \"messages\": %.0f, "
+        "\"seconds\": %.4f, \"messages_per_s\": %.2f, \"megabytes_per_s\": %.2f, "
+        "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, "
+        "\"cpu_us_per_message\": %.4f, \"cpu_share\": %.3f, "
+        "\"bytes_back\": %.1f}\n",
+        count, options.size, options.window, done, took, done / took,
+        done * (double)options.size / took / 1e6, percentile(0.5), percentile(0.99),
+        percentile(0.999), used * 1e6 / done, used / took,
+        (double)(payload_bytes - run.payload_bytes) / done);
     return 0;
 }
