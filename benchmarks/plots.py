@@ -7,13 +7,14 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from .cases import CASES, HIGHER_IS_BETTER
+from .cases import CASES, HIGHER_IS_BETTER, Case
 from .tables import UNITS, figure
 
 __all__ = ["Panel", "bars", "curves", "draw", "flame_graph", "write"]
 
 FONT = "system-ui, sans-serif"
-OURS, OTHERS, CEILING = "#0b6e4f", "#9aa5b1", "#d9dee4"
+OURS, OTHERS, PALE = "#0b6e4f", "#9aa5b1", "#d9dee4"
+CEILING = "raw TCP"
 LINES = ("#0b6e4f", "#c1440e", "#33658a", "#86607c", "#6b7280")
 
 
@@ -53,7 +54,10 @@ class Panel:
 
 
 def bars(title: str, panels: Sequence[Panel]) -> str:
-    """Draw horizontal bars, the best first, in two columns of panels."""
+    """Draw horizontal bars, the best first, in two columns of panels.
+
+    The scale is that of the peers: a longer bar of the raw echo is broken off.
+    """
     column, label, row, gap = 380, 120, 18, 34
     parts = [_text(10, 20, title, font_size=15, font_weight="bold")]
     tops = [36.0, 36.0]
@@ -61,18 +65,21 @@ def bars(title: str, panels: Sequence[Panel]) -> str:
         side = 0 if tops[0] <= tops[1] else 1
         x, y = 10 + side * column, tops[side] + 14
         parts.append(_text(x, y, panel.title, font_weight="bold"))
-        longest = max(panel.values.values())
+        longest = max(value for name, value in panel.values.items() if name != CEILING)
         ranked = sorted(panel.values.items(), key=lambda item: item[1])
         for name, value in reversed(ranked) if panel.more_is_better else ranked:
             y += row
-            size = max(1.0, value / longest * (column - label - 80))
-            colour = OURS if name == panel.ours else CEILING if name == "raw TCP" else OTHERS
+            most = column - label - 80
+            size = min(max(1.0, value / longest * most), most + 20)
+            colour = OURS if name == panel.ours else PALE if name == CEILING else OTHERS
             weight = "bold" if name == panel.ours else "normal"
             parts += [
                 _text(x + label - 6, y, name, text_anchor="end", font_weight=weight),
                 _rect(x + label, y - 10, size, 12, colour),
                 _text(x + label + size + 5, y, figure(value), font_weight=weight),
             ]
+            if value / longest * most > size:
+                parts.append(_rect(x + label + size - 12, y - 12, 4, 16, "#fff"))
         tops[side] = y + gap
     return _svg(2 * column + 10, max(tops) - gap + 16, parts)
 
@@ -129,16 +136,21 @@ def curves(
 
 # The file's name; its title; the beginning of its cases' names; the figure.
 GROUPS = (
-    ("asyncio", "Echo on asyncio's loop: messages/s", "asyncio-", "messages_per_s"),
-    ("uvloop", "Echo on uvloop: messages/s", "uvloop-", "messages_per_s"),
-    ("trio", "Echo on trio: messages/s", "trio-", "messages_per_s"),
-    ("anyio", "Echo on anyio (trio backend): messages/s", "anyio-", "messages_per_s"),
-    ("threading", "Echo on threads: messages/s", "threading-", "messages_per_s"),
-    ("tls", "Echo over TLS on asyncio: messages/s", "tls-", "messages_per_s"),
-    ("deflate", "permessage-deflate echo: messages/s", "deflate-", "messages_per_s"),
-    ("broadcast", "Broadcast: CPU µs per delivered message", "broadcast", "cpu_us_per_message"),
-    ("idle", "Bytes per idle connection", "idle", "bytes_per_connection"),
-    ("handshake", "CPU µs per handshake", "idle", "cpu_us_per_handshake"),
+    ("asyncio", "Echo on asyncio's loop: messages/s, ours = 1", "asyncio-", "messages_per_s"),
+    ("uvloop", "Echo on uvloop: messages/s, ours = 1", "uvloop-", "messages_per_s"),
+    ("trio", "Echo on trio: messages/s, ours = 1", "trio-", "messages_per_s"),
+    ("anyio", "Echo on anyio's trio backend: messages/s, ours = 1", "anyio-", "messages_per_s"),
+    ("threading", "Echo on threads: messages/s, ours = 1", "threading-", "messages_per_s"),
+    ("tls", "Echo over TLS on asyncio: messages/s, ours = 1", "tls-", "messages_per_s"),
+    ("deflate", "permessage-deflate echo: messages/s, ours = 1", "deflate-", "messages_per_s"),
+    (
+        "broadcast",
+        "Broadcast to 1,000: CPU time per delivered message, ours = 1",
+        "broadcast",
+        "cpu_us_per_message",
+    ),
+    ("idle", "Memory of an idle connection, ours = 1", "idle", "bytes_per_connection"),
+    ("handshake", "CPU time of a handshake, ours = 1", "idle", "cpu_us_per_handshake"),
 )
 
 
@@ -147,34 +159,20 @@ def draw(results: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     drawn = {}
     for name, title, prefix, metric in GROUPS:
         panels = [
-            Panel(
-                _after_colon(result["title"]),
-                {who: figures[metric]["median"] for who, figures in result["figures"].items()},
-                result["ours"],
-                metric in HIGHER_IS_BETTER,
-            )
-            for case, result in results.items()
-            if case.startswith(prefix)
+            _beside_ours(result, metric, _after_colon(result["title"]))
+            for case, result in _in_order(results)
+            if case.name.startswith(prefix)
         ]
         if panels:
             drawn[f"{name}.svg"] = bars(title, panels)
     if (result := results.get("sansio-32b")) is not None:
         drawn["sansio.svg"] = bars(
-            "Sans-IO, 32 B: CPU µs per message",
-            [
-                Panel(
-                    metric,
-                    {who: items[metric]["median"] for who, items in result["figures"].items()},
-                    result["ours"],
-                    more_is_better=False,
-                )
-                for metric in result["metrics"]
-            ],
+            "Sans-IO, 32 B: CPU time per message, ours = 1",
+            [_beside_ours(result, metric, metric) for metric in result["metrics"]],
         )
-    for name, result in results.items():
-        case = CASES.get(name)
-        if case is not None and case.steps:
-            drawn[f"{name}.svg"] = curves(
+    for case, result in _in_order(results):
+        if case.steps:
+            drawn[f"{case.name}.svg"] = curves(
                 result["title"],
                 {
                     who: [(float(step), items[step]["median"]) for step in result["metrics"]]
@@ -184,6 +182,22 @@ def draw(results: Mapping[str, dict[str, Any]]) -> dict[str, str]:
                 y_axis=UNITS[case.step_metric],
             )
     return drawn
+
+
+def _in_order(results: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Case, dict[str, Any]]]:
+    for name, case in CASES.items():
+        if name in results:
+            yield case, results[name]
+
+
+def _beside_ours(result: dict[str, Any], metric: str, title: str) -> Panel:
+    """By the paired ratios: what the machine did meanwhile is not in them."""
+    values = {result["ours"]: 1.0}
+    more = metric in HIGHER_IS_BETTER
+    for name, ratios in result["times_as_good"].items():
+        ratio = ratios[metric]["median"]
+        values[name] = 1 / ratio if more else ratio
+    return Panel(title, values, result["ours"], more)
 
 
 def write(drawn: Mapping[str, str], folder: Path) -> None:

@@ -15,7 +15,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks import loadgen, plots, store, tables
+from benchmarks import documents, loadgen, plots, store, tables
 from benchmarks.cases import CASES
 from benchmarks.measure import measure
 from benchmarks.profiling import fold, shares
@@ -139,6 +139,19 @@ def test_folded_stacks_give_the_shares_of_functions() -> None:
     assert own == [("b (f.py)", 0.75), ("c", 0.25)]
     assert whole["a (y/f.py)"] == 1
     ET.fromstring(plots.flame_graph(stacks, "<title>"))  # noqa: S314 - our own
+
+
+@pytest.mark.parametrize("page", documents.PAGES, ids=lambda page: page.name)
+def test_a_page_shows_what_is_stored(page: Path) -> None:
+    text = page.read_text("utf-8")
+    written = documents.filled(text, store.load(store.RESULTS))
+    assert written == text, "run: python -m benchmarks docs"
+
+
+def test_the_drawings_show_what_is_stored() -> None:
+    drawn = plots.draw(store.load(store.RESULTS))
+    kept = {file.name: file.read_text("utf-8") for file in documents.PLOTS.glob("*.svg")}
+    assert kept == drawn, "run: python -m benchmarks docs"
 
 
 @pytest.mark.parametrize("file", sorted(store.RESULTS.glob("*.json")), ids=lambda file: file.stem)
