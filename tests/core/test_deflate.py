@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from wsproto_core import ExtensionError, OpCode, PayloadTooBig, ProtocolError, Role
 from wsproto_core.extensions import _zlib
+from wsproto_core.extensions import deflate as ours
 from wsproto_core.extensions._zlib import BACKENDS, choose
 from wsproto_core.extensions.base import Agreed, Codec, Extension, Params
 from wsproto_core.extensions.deflate import DEFAULT_WINDOW_BITS, PerMessageDeflate
@@ -769,6 +770,36 @@ def test_final_blocks_are_counted_where_they_stand() -> None:
 
 
 # ------------------------------------------------------------------------- memory
+
+
+@pytest.mark.parametrize("pieces", ["whole", "tail left on", "in steps", "two messages"])
+def test_final_blocks_are_counted_to_the_byte(pieces: str, monkeypatch: Any) -> None:
+    """The error tells how many came in how many bytes, and these are those of the wire."""
+    monkeypatch.setattr(ours, "_FREE_FINALS", 3)
+    block = b"\x03\x00"  # no bytes, and final
+    credit = ours._MESSAGE_CREDIT
+    allowed = 3 + credit // ours._FINAL_COST
+    codec = server()
+    if pieces == "two messages":
+        read(codec, block * allowed)
+        parts, count, size = [block * 9], allowed + 5, 2 * allowed + 2 * credit + 2 * 5
+    elif pieces == "in steps":
+        monkeypatch.setattr(ours, "_STEP", 5)
+        parts, count, size = [block * 20], allowed + 1, credit + 2 * (allowed + 1)
+    else:
+        tail = TAIL if pieces == "tail left on" else b""
+        parts, count, size = [block * 20 + tail], allowed + 1, credit + 2 * (allowed + 1)
+    with pytest.raises(ExtensionError, match=f"got {count} in {size}$"):
+        read(codec, *parts)
+
+
+def test_an_empty_last_piece_ends_the_block_that_was_open(backend: str) -> None:
+    """With context takeover the next message goes on where it ended."""
+    messages = link(backend=backend)
+    first, _ = messages.sender.encode(TEXT, b"hello, hello", True, True, True)
+    second, _ = messages.sender.encode(TEXT, b"hello again", True, True, True)
+    assert read(messages.receiver, first, b"") == b"hello, hello"
+    assert read(messages.receiver, b"", second, b"", b"") == b"hello again"
 
 
 def test_contexts_are_made_when_used_and_dropped_when_idle() -> None:
