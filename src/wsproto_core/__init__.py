@@ -47,6 +47,7 @@ from .extensions.base import Agreed, Codec, Extension
 from .frames import Frame
 from .framing import COMPILED
 from .headers import Headers, RequestHead, Response
+from .outgoing import PreparedMessage
 from .session import Accept, Call, CallKind, Hooks, Session, Target
 from .uri import InvalidUri, Uri, parse_uri
 
@@ -91,6 +92,7 @@ __all__ = [
     "Phase",
     "Ping",
     "Pong",
+    "PreparedMessage",
     "ProtocolError",
     "Refused",
     "Request",

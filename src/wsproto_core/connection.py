@@ -20,9 +20,9 @@ Tests: ``tests/core/test_connection.py``, ``test_timers.py``, ``test_conformance
 import math
 import os
 from codecs import utf_8_decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from types import EllipsisType
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from . import handshake
 from .config import Config
@@ -48,18 +48,17 @@ from .events import (
     Refused,
     Request,
 )
-from .extensions.base import Codec
+from .extensions.base import Codec, Preparer
 from .framing import FrameDecoder, encode_frame, encode_header
 from .headers import HeadersLike, RequestHead, Response
 from .http11 import Refusal, RequestReader, ResponseReader, write_request, write_response
 from .lifecycle import TABLE, Action, Input
 from .messages import MessageReader
+from .outgoing import Buffer, PreparedMessage, encode_text, snapshot
 from .timers import Timer, Timers
 from .uri import Uri, parse_uri
 
 __all__ = ["Buffer", "Connection"]
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
 
 _TEXT: Final = int(OpCode.TEXT)
 _BINARY: Final = int(OpCode.BINARY)
@@ -67,6 +66,7 @@ _CLOSE: Final = int(OpCode.CLOSE)
 _PING: Final = int(OpCode.PING)
 _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
+_RSV: Final = 0x70
 _OPEN: Final = Phase.OPEN  # looked up for every message
 _CLOSE_SENT: Final = Phase.CLOSE_SENT
 _NEVER: Final = math.inf
@@ -421,18 +421,12 @@ class Connection:
         counts at the first part. A message longer than ``max_frame_size`` goes out in fragments.
         """
         if isinstance(text, str):
-            try:
-                data = text.encode()
-            except UnicodeEncodeError as error:
-                raise LocalProtocolError(
-                    f"expected text that UTF-8 can encode, got {text[error.start]!a} at position "
-                    f"{error.start} (RFC 6455 5.6)"
-                ) from None
+            data = encode_text(text)
             if self._send_checked:
                 raise LocalProtocolError("the part before this one ended inside a character")
             self._send(_TEXT, data, final, compress)
             return
-        data = _snapshot(text, "send_text()", "str, bytes, bytearray or a memoryview of bytes")
+        data = snapshot(text, "send_text()", "str, bytes, bytearray or a memoryview of bytes")
         rest = self._check_text(data, final)
         self._send(_TEXT, data, final, compress)
         self._send_checked = rest
@@ -441,8 +435,40 @@ class Connection:
         self, data: Buffer, *, final: bool = True, compress: bool | None = None
     ) -> None:
         """Queue a binary message, or a part of one. As ``send_text``."""
-        payload = _snapshot(data, "send_binary()", "bytes, bytearray or a memoryview of bytes")
+        payload = snapshot(data, "send_binary()", "bytes, bytearray or a memoryview of bytes")
         self._send(_BINARY, payload, final, compress)
+
+    def send_prepared(self, message: PreparedMessage) -> None:
+        """Queue a whole message that many connections share. Otherwise as ``send_text``.
+
+        A server takes the frames that another one made, if both encode alike; else it makes and
+        leaves them. With a codec that encodes nothing for others, and in a client, the message goes
+        the ordinary way.
+        """
+        if self.phase is not _OPEN:
+            raise self._illegal("a message", "while the connection is open")
+        if self._sending:
+            raise LocalProtocolError(
+                f"expected the next part of a {OpCode(self._sending).name} message, "
+                "got a prepared one (RFC 6455 5.4)"
+            )
+        self._put_prepared(message)
+
+    def offer(self, message: PreparedMessage) -> bool:
+        """As ``send_prepared``, if the message can go out at once; whether it was queued.
+
+        For callers that wait for nobody. Where it was not, nothing has happened: the connection is
+        not open, a message of ours is unfinished, or what waits for the peer is over
+        ``Config.write_high_water``.
+        """
+        if (
+            self.phase is not _OPEN
+            or self._sending
+            or self._out_size + self._blocked > self.config.write_high_water
+        ):
+            return False
+        self._put_prepared(message)
+        return True
 
     def ping(self, payload: Buffer | None, now: float) -> bytes:
         """Queue a ping; returns the payload that identifies it (``None``: a random one).
@@ -1013,6 +1039,43 @@ class Connection:
         self._sending = 0 if final else opcode
         self._send_checked = b""
 
+    def _put_prepared(self, message: PreparedMessage) -> None:
+        """Queue the frames of ``message``; make them if no connection like this one has."""
+        codecs = self._codecs
+        key: Hashable = self._fragment_size
+        if codecs:
+            key = (key, *[getattr(codec, "prepared_as", None) for codec, _ in codecs])
+        frames = message.encodings.get(key) if self._keys is None else None
+        if frames is None:
+            self._encode_prepared(message, key)
+            return
+        self._out.append(frames)
+        self._out_size += len(frames)
+        if frames[0] & _RSV:
+            self._forget_sent()  # the peer's window and ours differ from here on
+
+    def _encode_prepared(self, message: PreparedMessage, key: Hashable) -> None:
+        """Encode ``message`` as any other, and leave it for others that encode alike.
+
+        It refers to nothing before it, and nothing behind it refers to it or over it: the window of
+        another peer differs.
+        """
+        shared = self._keys is None and all(
+            getattr(codec, "prepared_as", None) is not None for codec, _ in self._codecs
+        )
+        if shared:
+            self._forget_sent()
+        place = len(self._out)
+        self._send(message.opcode, message.data, True, message.compress)
+        if shared:
+            frames = message.encodings[key] = b"".join(self._out[place:])
+            self._out[place:] = (frames,)
+            self._forget_sent()
+
+    def _forget_sent(self) -> None:
+        for codec, _ in self._codecs:
+            cast("Preparer", codec).forget_sent()
+
     def _check_text(self, data: bytes, final: bool) -> bytes:
         """Check a part of a text message given as bytes; returns what is half a character."""
         if not self._send_checked and data.isascii():
@@ -1260,23 +1323,8 @@ def _check_type(value: object, kind: type, what: str) -> None:
         raise TypeError(f"expected {what} as {kind.__name__}, got {type(value).__name__}")
 
 
-def _snapshot(data: object, command: str, expected: str) -> bytes:
-    """``data`` as bytes that nobody can change (RFC 6455 section 10.3); ``TypeError`` otherwise."""
-    if type(data) is bytes:
-        return data
-    if isinstance(data, (bytes, bytearray)):
-        return bytes(data)
-    kind = type(data).__name__
-    if isinstance(data, memoryview):
-        if data.itemsize == 1 and data.ndim == 1 and data.contiguous:
-            return bytes(data)
-        gaps = "" if data.contiguous else " and gaps"
-        kind = f"a memoryview of format {data.format!r} with {data.ndim} dimensions{gaps}"
-    raise TypeError(f"{command}: expected {expected}, got {kind}")
-
-
 def _control_payload(payload: object, command: str) -> bytes:
-    data = _snapshot(payload, command, "bytes, bytearray or a memoryview of bytes")
+    data = snapshot(payload, command, "bytes, bytearray or a memoryview of bytes")
     if len(data) > 125:
         raise LocalProtocolError(
             f"{command}: expected at most 125 bytes of payload, got {len(data)} (RFC 6455 5.5)"

@@ -36,6 +36,7 @@ from .errors import (
 from .events import Chunk, Close, Closed, Event, HttpRequest, Message, Opened, Ping, Pong, Request
 from .frames import Frame
 from .headers import Headers, HeadersLike, Response
+from .outgoing import PreparedMessage
 
 __all__ = ["Accept", "Call", "CallKind", "Hook", "Hooks", "Session", "Target"]
 
@@ -165,6 +166,8 @@ class _Start:
 
 _Item: TypeAlias = Event | _Trouble | _Start
 
+_Posted: TypeAlias = str | bytes | PreparedMessage
+
 _NO_HOOKS: Final = Hooks()
 
 _PATIENCE: Final = 1.0
@@ -236,7 +239,7 @@ class Session:
         self._close_timed = False  # on_close has its own time
         self._cancel = False
         self._quiet = False
-        self._posted: deque[tuple[str | bytes, OpCode]] = deque()  # wait for can_begin
+        self._posted: deque[tuple[_Posted, OpCode]] = deque()  # wait for can_begin
         self._choice = Accept()
         # A server's waits for the request; but where somebody else did the handshake none comes.
         at_once = connection.role is Role.CLIENT or connection.agreement is not None
@@ -413,7 +416,7 @@ class Session:
 
     def send(
         self,
-        data: str | Buffer,
+        data: str | Buffer | PreparedMessage,
         opcode: OpCode | int,
         *,
         final: bool = True,
@@ -422,9 +425,14 @@ class Session:
         """Queue a message or a part of one; then wait for ``is_writable``.
 
         ``str`` goes out as text whatever ``opcode`` says only if that is ``TEXT``; a ``str`` as
-        ``BINARY`` is a ``TypeError``.
+        ``BINARY`` is a ``TypeError``. A prepared message brings its own ``opcode`` and
+        ``compress``, and is no part of another one.
         """
-        if opcode == OpCode.TEXT:
+        if type(data) is PreparedMessage:
+            if not final:
+                raise TypeError("expected a part of a message, got a PreparedMessage")
+            self.connection.send_prepared(data)
+        elif opcode == OpCode.TEXT:
             self.connection.send_text(data, final=final, compress=compress)
         elif opcode == OpCode.BINARY:
             if isinstance(data, str):
@@ -469,7 +477,7 @@ class Session:
                 )
             self.send(frame.payload, opcode, final=frame.fin)
 
-    def post(self, data: str | bytes, opcode: OpCode) -> None:
+    def post(self, data: _Posted, opcode: OpCode) -> None:
         """As ``send``, for a caller who is gone: it goes out once a message may begin; one that
         cannot be sent is logged.
         """

@@ -34,6 +34,7 @@ LAYERS = (
     "_framing_py",
     "framing",
     "messages",
+    "outgoing",
     "uri",
     "http11",
     "proxy",

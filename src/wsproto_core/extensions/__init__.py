@@ -4,7 +4,7 @@ Only names are gathered here; ``base.py`` says what an extension is.
 Tests: ``tests/core/test_extensions.py``, ``tests/core/test_deflate.py``.
 """
 
-from .base import Agreed, Codec, Extension, Params, format_extensions, parse_extensions
+from .base import Agreed, Codec, Extension, Params, Preparer, format_extensions, parse_extensions
 from .deflate import PerMessageDeflate
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "Extension",
     "Params",
     "PerMessageDeflate",
+    "Preparer",
     "format_extensions",
     "parse_extensions",
 ]

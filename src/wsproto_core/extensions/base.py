@@ -8,7 +8,7 @@ Tests: ``tests/core/test_extensions.py``.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -21,6 +21,7 @@ __all__ = [
     "Codec",
     "Extension",
     "Params",
+    "Preparer",
     "format_extensions",
     "parse_extensions",
 ]
@@ -61,6 +62,22 @@ class Codec(Protocol):
 
     def idle(self) -> None:
         """Nothing was sent or received for a while: drop what can be made again."""
+
+
+class Preparer(Codec, Protocol):
+    """A codec that prepared messages pass through once for many connections.
+
+    A codec need not be one: without ``prepared_as``, messages are encoded for each connection.
+    """
+
+    @property
+    def prepared_as(self) -> Hashable:
+        """What its output depends on beside the messages before: where it is equal, two codecs that
+        have encoded nothing yet encode a message alike. Begins with the extension's name, so that
+        no other codec's is equal."""
+
+    def forget_sent(self) -> None:
+        """Encode the next message as if it were the first. Called between messages only."""
 
 
 @dataclass(frozen=True, slots=True)

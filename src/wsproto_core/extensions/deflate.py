@@ -19,6 +19,7 @@ What there is to know before changing it:
 Tests: ``tests/core/test_deflate.py``, ``tests/core/test_conformance_deflate.py``.
 """
 
+import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -372,6 +373,7 @@ class _DeflateCodec:
         "_size",
         "_threshold",
         "_window",
+        "prepared_as",
     )
 
     def __init__(
@@ -389,6 +391,11 @@ class _DeflateCodec:
         self._threshold = max(settings.threshold, 1)  # no bytes cannot become fewer
         self._out_bits = out_bits
         self._out_fresh = out_fresh
+        # One string for all codecs with these settings: a connection holds no more than a pointer.
+        self.prepared_as = sys.intern(
+            f"{_NAME} {self._backend.name} {self._level} {self._mem_level} {out_bits} "
+            f"{self._threshold}"
+        )
         self._deflater: Deflater | None = None
         self._sending = False  # between the pieces of a compressed message of ours
         self._deflating = False  # the message being sent is compressed
@@ -453,6 +460,10 @@ class _DeflateCodec:
         if final and self._out_fresh:
             self._deflater = None
         return data, _RSV1 if first else 0
+
+    def forget_sent(self) -> None:
+        """See ``base.Preparer``: a fresh deflater refers to nothing."""
+        self._deflater = None
 
     # ------------------------------------------------------------------------------- receiving
 
