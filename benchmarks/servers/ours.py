@@ -9,6 +9,7 @@ from typing import Any
 
 from wsproto_core import Extension
 from wsproto_core.extensions.deflate import PerMessageDeflate
+from wsproto_views import broadcast
 
 from .options import HOST, LIMIT, Options, announce, parse, run
 
@@ -48,10 +49,29 @@ def echo(base: type[Any], options: Options) -> type[Any]:
     return type("Echo", (base,), {**settings(options), "on_receive": hook})
 
 
+def to_all(base: type[Any], options: Options) -> type[Any]:
+    """The view that broadcasts what it gets."""
+    views: set[Any] = set()
+
+    async def on_open(self: Any) -> None:
+        views.add(self)
+
+    async def on_receive(self: Any, message: bytes, opcode: int) -> None:
+        if broadcast(views, message, opcode):
+            raise RuntimeError("expected that nobody is skipped: the load reads everything")
+
+    async def on_close(self: Any, frame: object = None) -> None:
+        views.discard(self)
+
+    hooks = {"on_open": on_open, "on_receive": on_receive, "on_close": on_close}
+    return type("ToAll", (base,), {**settings(options), **hooks})
+
+
 async def serve(options: Options) -> None:
     """Serve until cancelled, on any runtime with coroutines."""
     binding = import_module(f"wsproto_{options.runtime}")
-    view = echo(binding.WebSocketView, options)
+    make = to_all if options.mode == "broadcast" else echo
+    view = make(binding.WebSocketView, options)
     async with binding.serve(view, HOST, 0, ssl=options.tls_context()) as server:
         announce(server.port)
         await server.serve_forever()

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from wsproto_asyncio import CloseCode, WebSocketView, path, serve
+from wsproto_asyncio import CloseCode, WebSocketView, broadcast, path, serve
 
 
 class Chat(WebSocketView):
@@ -25,13 +25,10 @@ class Chat(WebSocketView):
 
     async def tell(self, line):
         """Send to all in the room and wait for nobody; who reads too slowly has to go."""
-        for member in self.server.connections:
-            if member.kwargs["room"] != self.kwargs["room"]:
-                continue
-            if member.connection.below_mark:
-                member.post(line)
-            else:
-                await member.send_close(CloseCode.POLICY_VIOLATION, "too slow for this room")
+        room = self.kwargs["room"]
+        members = [view for view in self.server.connections if view.kwargs["room"] == room]
+        for slow in broadcast(members, line):
+            await slow.send_close(CloseCode.POLICY_VIOLATION, "too slow for this room")
 
 
 routes = [path("/ws/room/<room>", Chat, name="room")]

@@ -469,6 +469,7 @@ class ThreadedView(AsyncView, wsproto_threading.WebSocketView):  # type: ignore[
 
     strictly_async = wsproto_threading.WebSocketView.strictly_async
     post = wsproto_threading.WebSocketView.post
+    _offer = wsproto_threading.WebSocketView._offer
     _take = wsproto_threading.WebSocketView._take  # type: ignore[assignment]
     initiate_upgrade_to_ws = _plain("initiate_upgrade_to_ws")
     run_forever = _plain("run_forever")

@@ -20,6 +20,7 @@ from wsproto_core import Session, Transport
 from wsproto_views import dispatch
 
 from .eager import start
+from .outbox import outbox
 
 __all__ = ["Driver"]
 
@@ -52,6 +53,8 @@ class Driver(asyncio.Protocol):
         self._tls = False
         self._in_turn = False
         self._turn_due = False
+        self._flushed = 0  # the last turn of the outbox in which it was
+        self._outbox = outbox(self.loop)
         self._pausing = False
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -113,6 +116,27 @@ class Driver(asyncio.Protocol):
         if not (self._in_turn or self._turn_due):
             self._turn_due = True
             self.loop.call_soon(self._late_turn)
+
+    def flush_soon(self) -> None:
+        """Write what is queued: at once where it is the first time in this turn of the loop, else
+        by its end, so that what many broadcasts say in one turn goes out in two writes."""
+        if not (self._in_turn or self._turn_due):
+            outbox = self._outbox
+            if not outbox.in_turn:
+                outbox.begin_turn(self.loop)
+            if self._flushed != outbox.turn:
+                self._flushed = outbox.turn
+                self._write()
+                if self._blocked:
+                    self._arm()  # from here on there is a deadline
+            else:
+                outbox.due[self] = None
+
+    def flush(self) -> None:
+        """Write what is queued now."""
+        self._write()
+        if self._blocked:
+            self._arm()
 
     def post(self, action: Callable[[], None]) -> None:
         """Run ``action`` on the loop, from any thread; never, if the loop is closed by then."""
@@ -203,8 +227,8 @@ class Driver(asyncio.Protocol):
         if self._gone:
             session.take_output()
             return
-        if session.has_output():
-            output = session.take_output()
+        output = session.take_output()
+        if output:
             if not self._writing:
                 pass
             elif len(output) == 1:

@@ -3,6 +3,7 @@
 Users import ``wsproto_asyncio`` or one of its siblings instead, which show these names too.
 """
 
+from .broadcast import broadcast
 from .dispatch import dispatch
 from .endpoints import Answer, Dial, HeadersLike, OnRequest, Service, check_place
 from .requests import UpgradeRequest
@@ -25,6 +26,7 @@ __all__ = [
     "SyncDriver",
     "SyncView",
     "UpgradeRequest",
+    "broadcast",
     "check_place",
     "check_plain",
     "check_view",

@@ -27,11 +27,12 @@ from wsproto_core import (
     Phase,
     Ping,
     Pong,
+    PreparedMessage,
     Response,
 )
 
 from .requests import UpgradeRequest
-from .views import HOOKS, BaseView, as_frame, as_value, check_parts
+from .views import HOOKS, BaseView, as_frame, as_posted, as_value, check_parts
 
 __all__ = ["SyncDriver", "SyncView", "check_plain"]
 
@@ -227,7 +228,7 @@ class SyncView(BaseView):
 
     def send(
         self,
-        data: str | Buffer,
+        data: str | Buffer | PreparedMessage,
         opcode: OpCode | int = OpCode.TEXT,
         *,
         compress: bool | None = None,
@@ -236,8 +237,9 @@ class SyncView(BaseView):
         """Send one message; waits while more than ``WRITE_HIGH_WATER`` bytes are queued.
 
         Bytes with ``TEXT`` must be UTF-8. ``compress`` asks the extension to compress this message
-        or not to. Raises ``ConnectionClosed`` after the close, ``LocalProtocolError`` or
-        ``TypeError`` for what cannot be sent. A ``send`` that ends with ``TimeoutError`` has sent
+        or not to; a ``PreparedMessage`` has its own ``opcode`` and ``compress``. Raises
+        ``ConnectionClosed`` after the close, ``LocalProtocolError`` or ``TypeError`` for what
+        cannot be sent. A ``send`` that ends with ``TimeoutError`` has sent
         its message or not, never a part of it.
 
         From a thread of yours the message goes out at once. In a hook it goes out at once too, or
@@ -358,7 +360,9 @@ class SyncView(BaseView):
             finally:
                 session.forget_ping(key)
 
-    def post(self, data: str | Buffer, opcode: OpCode | int = OpCode.TEXT) -> None:
+    def post(
+        self, data: str | Buffer | PreparedMessage, opcode: OpCode | int = OpCode.TEXT
+    ) -> None:
         """Send one message and do not wait, neither for other senders nor for a slow peer.
 
         If the connection is closed the message is dropped, and logged at debug level. Nobody waits
@@ -366,7 +370,7 @@ class SyncView(BaseView):
         """
         session, driver = self._attached("post()"), self._driver
         kind = OpCode(opcode)
-        value = data if isinstance(data, (str, bytes)) else bytes(memoryview(data))
+        value = as_posted(data)
         with driver.lock:
             session.post(value, kind)
             driver.publish()
@@ -437,6 +441,22 @@ class SyncView(BaseView):
         return False
 
     # ------------------------------------------------------------------ for the bindings
+
+    def _offer(self, message: PreparedMessage) -> bool:
+        session = self._session
+        if session is None:
+            return False
+        connection, driver = session.connection, self._driver
+        with driver.lock:
+            if not connection.offer(message):
+                if not connection.has_output:
+                    return False
+                # What is over the mark may not be the peer's fault: write, and wait for nobody.
+                driver.settle(session.is_writable, driver.now())
+                if not connection.offer(message):
+                    return False
+            driver.publish()
+            return True
 
     def _wait(
         self, predicate: Callable[[], bool], call: str, timeout: float | None, since: float
