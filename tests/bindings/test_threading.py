@@ -734,16 +734,85 @@ def test_no_thread_for_a_connection(
         assert server.port is not None
         with monkeypatch.context() as patch:
 
-            def start(self: Any) -> None:
+            def start(*_: Any) -> None:
                 raise RuntimeError("can't start new thread")
 
-            patch.setattr(wsproto_threading.driver.Driver, "start", start)
+            patch.setattr(wsproto_threading.driver, "_in_thread", start)
             with Peer(connect_tcp(server.port), is_client=True) as peer:
                 assert peer.rest() == b""
+            with pytest.raises(RuntimeError, match="can't start"):
+                connect(f"ws://127.0.0.1:{server.port}/").open()
         with Peer(connect_tcp(server.port), is_client=True) as peer:
             peer.request()
             peer.bye()
     assert "can't start new thread" in caplog.text
+
+
+@pytest.mark.parametrize("view", ["hook", "run"])
+def test_no_thread_for_a_hook(
+    view: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A hook that needs one fails like any other: 1011, and the server lives."""
+
+    class Overlapping(Echo):
+        CONCURRENT_RECEIVE = 2
+
+    class Living(WebSocketView):
+        def run_forever(self) -> None:
+            """It gets nowhere."""
+
+    start = wsproto_threading.driver._in_thread
+
+    def none_left(name: str, *arguments: Any) -> None:
+        if name in ("wsproto hook", "wsproto run"):
+            raise RuntimeError("can't start new thread")
+        start(name, *arguments)
+
+    monkeypatch.setattr(wsproto_threading.driver, "_in_thread", none_left)
+    with serve(Overlapping if view == "hook" else Living) as server:
+        assert server.port is not None
+        with Peer(connect_tcp(server.port), is_client=True) as peer:
+            if view == "run":
+                peer.request()
+                assert peer.head is not None
+                assert peer.head.status == 500
+            else:
+                peer.request()
+                peer.text("a")
+                assert peer.reply()[0] == 1011
+    assert "can't start new thread" in caplog.text
+
+
+def test_no_thread_to_go_on_without_a_hook(
+    log: Log, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The old owner goes on when it comes back."""
+    go_on = threading.Event()
+
+    class Stuck(WebSocketView):
+        CLOSE_TIMEOUT = 0.05
+
+        def on_text(self, text: str) -> None:
+            log.add("stuck")
+            assert go_on.wait(2 * DEADLINE)
+
+        def on_close(self, frame: Frame | None = None) -> None:
+            log.add("closed")
+
+    def none_left(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with opened(Stuck) as (peer, _):
+        peer.text("a")
+        log.wait("stuck")
+        monkeypatch.setattr(wsproto_threading.driver, "_in_thread", none_left)
+        peer.close_frame()
+        peer.closed()
+        peer.sock.close()
+        eventually(lambda: "no thread goes on without it" in caplog.text)
+        go_on.set()
+        log.wait("closed")
+        monkeypatch.undo()
 
 
 def test_a_peer_that_leaves_before_tls(tls: Tls, caplog: pytest.LogCaptureFixture) -> None:

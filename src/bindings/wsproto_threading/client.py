@@ -122,14 +122,14 @@ class _Connect(Generic[ViewT]):
             view._attach(session, driver)
             return session
 
-        driver = Driver(stream, begin)
+        try:
+            driver = Driver(stream, begin)
+        except BaseException:
+            stream.close()
+            raise
         if tail:
             driver.feed(tail)
-        try:
-            driver.start()
-        except BaseException:
-            driver.drop()
-            raise
+        driver.start()
         return driver
 
 

@@ -61,7 +61,8 @@ class Driver:
         on_gone: "Callable[[Driver], None] | None" = None,
     ) -> None:
         """``begin`` makes the session; ``on_gone`` is told when all is over: the session finished
-        and the descriptor closed."""
+        and the descriptor closed. Raises ``RuntimeError`` or ``OSError`` if the system has no
+        thread or no descriptor for the watcher; the stream is the caller's to close then."""
         self.lock = threading.RLock()
         self.now = time.monotonic
         self.peer = peer
@@ -94,12 +95,24 @@ class Driver:
             raise
 
     def start(self) -> None:
-        """Give the socket to a thread of its own."""
-        _in_thread("wsproto connection", self._own)
+        """Give the socket to a thread of its own.
 
-    def drop(self) -> None:
-        """It was never started and will not be."""
-        self._release()
+        Raises ``OSError`` or ``RuntimeError`` if the system has no descriptor or no thread left;
+        then everything is given back.
+        """
+        try:
+            self._find_owner()
+        except BaseException:
+            self._release()
+            raise
+
+    def _find_owner(self) -> None:
+        poller = Poller(self._stream.sock)
+        try:
+            _in_thread("wsproto connection", self._own, poller)
+        except BaseException:
+            poller.close()
+            raise
 
     # ------------------------------------------------------------------ for views
 
@@ -148,9 +161,8 @@ class Driver:
 
     # ------------------------------------------------------------------ the owner
 
-    def _own(self) -> None:
+    def _own(self, poller: Poller) -> None:
         me = get_ident()
-        poller = Poller(self._stream.sock)
         with self.lock:
             self._owner, self._poller = me, poller
             try:
@@ -170,8 +182,8 @@ class Driver:
                     self._release()
                 raise
             finally:
-                if self._poller is poller:
-                    self._poller = None
+                if self._owner == me:
+                    self._owner, self._poller = _NOBODY, None
                 poller.close()
 
     def _is_over(self) -> bool:
@@ -247,7 +259,7 @@ class Driver:
         count = 0
         while call is not None:
             if call.beside:
-                _in_thread("wsproto run", self._live, call)
+                self._give(call, "wsproto run", self._live)
             else:
                 self._flushed = False
                 self._run(call)
@@ -271,6 +283,13 @@ class Driver:
         else:
             self.lock.acquire()
             session.call_returned(call, value, self.now())
+
+    def _give(self, call: Any, name: str, function: Callable[[Any], None]) -> None:
+        """Run one hook in a thread of its own."""
+        try:
+            _in_thread(name, function, call)
+        except RuntimeError as error:  # the system has none left
+            self.session.call_failed(call, error, self.now())
 
     def _come_back(self) -> None:
         """The owner sees to the socket again."""
@@ -304,14 +323,18 @@ class Driver:
     def _give_up_hooks(self) -> None:
         """Hooks overran their time: leave their threads to them, and go on with others."""
         self._crew += 1
-        if self._in_hook:
-            self._in_hook = self._nested = False
-            self._come_back()
-            self._owner = _NOBODY
-            if self._poller is not None:
-                self._poller.wake()
-            self._poller = self._asked = None
-            self.start()
+        if not self._in_hook:
+            return
+        try:
+            self._find_owner()
+        except (OSError, RuntimeError) as error:
+            logger.error("a hook overran its time, and no thread goes on without it: %s", error)
+            return
+        self._in_hook = self._nested = False
+        self._come_back()
+        if self._poller is not None:
+            self._poller.wake()
+        self._owner, self._poller, self._asked = _NOBODY, None, None
 
     # ------------------------------------------------------------------ overlapping hooks
 
@@ -319,13 +342,13 @@ class Driver:
         """Give ``call`` and all that may start to threads. The session bounds how many."""
         while call is not None:
             if call.beside:
-                _in_thread("wsproto run", self._live, call)
+                self._give(call, "wsproto run", self._live)
             elif self._idle:
                 worker = self._idle.pop()
                 worker.call = call
                 worker.wake.release()
             else:
-                _in_thread("wsproto hook", self._work, call)
+                self._give(call, "wsproto hook", self._work)
             call = self.session.next_call()
 
     def _work(self, call: Any) -> None:

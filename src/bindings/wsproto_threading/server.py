@@ -143,46 +143,33 @@ class Server:
     def _accept_from(self, listener: socket.socket) -> bool:
         """Take one connection; false if the system has no room for it."""
         try:
-            sock, address = listener.accept()
-        except OSError as error:
-            if error.errno in _FULL:
-                logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, error)
-                return False
-            return True  # it has left already
-        try:
-            self._begin(sock, address)
-        except (OSError, ssl_module.SSLError):
-            sock.close()  # it has left in the meantime
-        except RuntimeError as error:
+            self._begin(*listener.accept())
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno not in _FULL:
+                return True  # it has left already
             logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, error)
-            sock.close()
             return False
         return True
 
     def _begin(self, sock: socket.socket, address: Any) -> None:
         """Give the connection to a thread of its own."""
-        sock.setblocking(False)
-        if self._ssl is not None:
-            sock = secured(sock, self._ssl, server_side=True)
-        stream = Stream(sock, shaking=self._ssl is not None)
         try:
+            sock.setblocking(False)
+            if self._ssl is not None:
+                sock = secured(sock, self._ssl, server_side=True)
             driver = Driver(
-                stream,
+                Stream(sock, shaking=self._ssl is not None),
                 self._new_session,
                 peer=address or None,
                 server=self,
                 on_gone=self._forget,
             )
         except BaseException:
-            stream.close()
+            sock.close()
             raise
         with self._changed:
             self._drivers.add(driver)
-        try:
-            driver.start()
-        except BaseException:
-            driver.drop()
-            raise
+        driver.start()
 
     def _new_session(self, driver: Driver) -> Session:
         return self._service.session(driver)
