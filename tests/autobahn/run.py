@@ -1,12 +1,14 @@
-"""Run the Autobahn test suite against our asyncio server and client, and judge the outcome.
+"""Run the Autobahn test suite against our server and client, and judge the outcome.
 
     python tests/autobahn/run.py                          # both roles, profile "default"
     python tests/autobahn/run.py --role client --groups 5,6.4
+    python tests/autobahn/run.py --runtime threads
     python tests/autobahn/run.py --profile full           # all 517 cases, half an hour and more
     python tests/autobahn/run.py --role server --url ws://127.0.0.1:9001   # somebody else's server
 
 Every selected case must end as ``expected.json`` says, both in its behaviour and in its close; a
-case without a result is a difference too. Reports go to ``reports/autobahn/<role>``.
+case without a result is a difference too. Reports go to
+``reports/autobahn/<runtime>/<role>``.
 
 The suite (``autobahntestsuite`` on PyPI) needs Python 2.7. This script makes an environment for it
 in ``.venv-autobahn`` once; it finds the interpreter on the PATH or with pyenv, or takes
@@ -194,11 +196,13 @@ async def finished(child: asyncio.subprocess.Process, what: str, log: Path) -> N
         raise SetupError(f"{what} ended with exit status {status}; see {log}")
 
 
-async def test_server(wstest: Path, hands: list[list[str]], folder: Path, url: str | None) -> None:
+async def test_server(
+    wstest: Path, hands: list[list[str]], folder: Path, runtime: str, url: str | None
+) -> None:
     """Let the suite's fuzzing clients loose on our server (or on the one at ``url``)."""
     async with contextlib.AsyncExitStack() as stack:
         if url is None:
-            words = (sys.executable, HERE / "peer.py", "serve")
+            words = (sys.executable, HERE / "peer.py", runtime, "serve")
             server = await stack.enter_async_context(process(*words))
             assert server.stdout is not None
             url = (await server.stdout.readline()).decode().strip()
@@ -216,7 +220,7 @@ async def test_server(wstest: Path, hands: list[list[str]], folder: Path, url: s
         await each_hand(fuzz, hands, folder)
 
 
-async def test_client(wstest: Path, hands: list[list[str]], folder: Path) -> None:
+async def test_client(wstest: Path, hands: list[list[str]], folder: Path, runtime: str) -> None:
     """Start the suite's fuzzing servers and let our client run every case they have."""
 
     async def serve(place: Path, cases: list[str]) -> None:
@@ -228,7 +232,7 @@ async def test_client(wstest: Path, hands: list[list[str]], folder: Path) -> Non
         log = place / "peer.log"
         async with process(wstest, *arguments, log=place / "wstest.log") as server:
             await listening(server, port, place / "wstest.log")
-            words = (sys.executable, HERE / "peer.py", "run", url, AGENT)
+            words = (sys.executable, HERE / "peer.py", runtime, "run", url, AGENT)
             async with process(*words, log=log) as client:
                 await finished(client, "our client", log)
 
@@ -328,6 +332,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--role", choices=("server", "client", "both"), default="both", help="which of our sides"
     )
+    parser.add_argument("--runtime", choices=("asyncio", "threads"), default="asyncio")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--profile", choices=tuple(PROFILES), default="default")
     what.add_argument("--groups", help="such as 1-7,9,10 or 6.4 or 9.1.1")
@@ -356,7 +361,7 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
 async def run_role(
     role: str, wstest: Path, hands: list[list[str]], options: argparse.Namespace
 ) -> None:
-    folder = options.reports.resolve() / role
+    folder = options.reports.resolve() / options.runtime / role
     shutil.rmtree(folder, ignore_errors=True)
     # A `kill` must take our children along, as Ctrl-C does.
     task = asyncio.current_task()
@@ -365,9 +370,9 @@ async def run_role(
     try:
         async with asyncio.timeout(options.limit):
             if role == "server":
-                await test_server(wstest, hands, folder, options.url)
+                await test_server(wstest, hands, folder, options.runtime, options.url)
             else:
-                await test_client(wstest, hands, folder)
+                await test_client(wstest, hands, folder, options.runtime)
     except TimeoutError:
         raise SetupError(f"not done after {options.limit:g} s; see {folder}") from None
 
@@ -387,7 +392,8 @@ def main(words: Sequence[str] | None = None) -> int:
             started = time.monotonic()
             say(f"{role}: {len(cases)} cases ...")
             asyncio.run(run_role(role, wstest, deal(cases, options.jobs), options))
-            different += judge(role, cases, expected, options.reports.resolve() / role)
+            folder = options.reports.resolve() / options.runtime / role
+            different += judge(role, cases, expected, folder)
             say(f"{role}: {time.monotonic() - started:.0f} s")
     except SetupError as error:
         say(f"autobahn: {error}")
