@@ -11,7 +11,7 @@ Tests: ``tests/bindings/test_contract.py``, on every runtime.
 """
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, unique
 from typing import Any, ClassVar, Protocol, Self
 
@@ -551,17 +551,7 @@ class AsyncView(BaseView):
     def __aiter__(self) -> AsyncIterator[str | bytes]:
         """Iterate over messages until the connection is closed; raises if it was not closed
         cleanly."""
-        return self._iterate()
-
-    async def _iterate(self) -> AsyncIterator[str | bytes]:
-        while True:
-            try:
-                message = await self.recv()
-            except ConnectionClosed:
-                if self._attached("recv()").ends_cleanly():
-                    return
-                raise
-            yield message
+        return _Messages(self)
 
     # ------------------------------------------------------------------ sending
 
@@ -617,7 +607,7 @@ class AsyncView(BaseView):
         session, driver = self._attached("send_stream()"), self._driver
         kind: OpCode | int | None = None
         try:
-            async for part in _each(parts):
+            async for part in _Parts(parts):
                 if kind is None:
                     while not session.can_begin():
                         await driver.settle(session.can_begin)
@@ -772,15 +762,48 @@ class AsyncView(BaseView):
             await self.on_receive(data, opcode)
 
 
-async def _each(
-    parts: AsyncIterable[str | Buffer] | Iterable[str | Buffer],
-) -> AsyncIterator[str | Buffer]:
-    if isinstance(parts, AsyncIterable):
-        async for part in parts:
-            yield part
-    else:
-        for part in check_parts(parts):
-            yield part
+# Iterators and not asynchronous generators, which are left unfinished when a loop is left, for the
+# runtime to clean up: trio takes that for a fault.
+
+
+class _Messages:
+    """The messages of a view, until it is closed."""
+
+    def __init__(self, view: AsyncView) -> None:
+        self._view = view
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            return await self._view.recv()
+        except ConnectionClosed:
+            if self._view._attached("recv()").ends_cleanly():
+                raise StopAsyncIteration from None
+            raise
+
+
+class _Parts:
+    """The parts of a message, from either kind of iterator."""
+
+    def __init__(self, parts: AsyncIterable[str | Buffer] | Iterable[str | Buffer]) -> None:
+        self._later: AsyncIterator[str | Buffer] | None = None
+        self._now: Iterator[str | Buffer] = iter(())
+        if isinstance(parts, AsyncIterable):
+            self._later = aiter(parts)
+        else:
+            self._now = iter(check_parts(parts))
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | Buffer:
+        if self._later is not None:
+            return await anext(self._later)
+        for part in self._now:
+            return part
+        raise StopAsyncIteration
 
 
 def check_parts(parts: Iterable[str | Buffer]) -> Iterable[str | Buffer]:
