@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -28,17 +29,21 @@ from collections.abc import (
     Iterable,
     Iterator,
 )
-from contextlib import AbstractAsyncContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import fields
 from functools import cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import anyio
 import pytest
+import trio
 
+import wsproto_anyio
 import wsproto_asyncio
-import wsproto_asyncio.dial
 import wsproto_threading
 import wsproto_threading.dial
+import wsproto_trio
+import wsproto_views.sockets
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
 from wsproto_core import Frame, Hooks, OpCode, PeerTimeout
 from wsproto_views import AsyncView
@@ -205,9 +210,18 @@ class Runtime(ABC):
         self, url: str, view: View | None = None, **options: Any
     ) -> AbstractAsyncContextManager[Any]: ...
 
+    async def served(self, views: Any, **options: Any) -> Any:
+        """Serve, and leave the closing to the caller."""
+        return await self.serve(views, **options)  # type: ignore[misc]
+
     @abstractmethod
     async def opened(self, url: str, view: View | None = None, **options: Any) -> Any:
         """Connect, and leave the closing to the caller."""
+
+    def again(self, url: str, view: View | None = None, **options: Any) -> AsyncIterator[Any]:
+        """Connect again and again."""
+        connect: Any = self.connect(url, view, **options)
+        return aiter(connect)
 
     @abstractmethod
     def gate(self) -> Gate: ...
@@ -216,9 +230,16 @@ class Runtime(ABC):
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         """Give ``function`` so much time, then cancel it; ``None`` if that was needed."""
 
-    @abstractmethod
     def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
         """From here on names stand for these ports of loopback, each with a lead of a moment."""
+
+        def resolved(_host: Any, _port: Any, *_: Any, flags: int = 0, **__: Any) -> Any:
+            if flags & socket.AI_NUMERICHOST:
+                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
+            return _addresses(ports)
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+        monkeypatch.setattr(wsproto_views.sockets, "LEAD", 0.005)
 
     @abstractmethod
     def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -347,13 +368,6 @@ class Asyncio(Runtime):
 
     def gate(self) -> Gate:
         return AsyncioGate()
-
-    def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
-        async def resolve(*_: Any) -> Any:
-            return _addresses(ports)
-
-        monkeypatch.setattr(wsproto_asyncio.dial, "_resolve", resolve)
-        monkeypatch.setattr(wsproto_asyncio.dial, "_DELAY", 0.005)
 
     def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
         found, self._complaints[:] = self._complaints[:], []
@@ -652,9 +666,7 @@ class Threads(Runtime):
         monkeypatch.setattr(wsproto_threading.dial, "_DELAY", 0.005)
 
     def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
-        found = [item.getMessage() for item in caplog.records if item.levelno == logging.ERROR]
-        caplog.clear()
-        return found
+        return _logged(caplog)
 
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         outer = getattr(_limit, "until", None)
@@ -669,13 +681,284 @@ class Threads(Runtime):
             _limit.until = outer
 
 
+def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [item.getMessage() for item in caplog.records if item.levelno == logging.ERROR]
+    caplog.clear()
+    return found
+
+
 def _addresses(ports: list[int]) -> list[Any]:
     return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port)) for port in ports]
+
+
+# ---------------------------------------------------------------------------------- trio, anyio
+
+
+class Nursed(Runtime):
+    """A runtime whose tasks live in a nursery; this one's is open as long as it runs."""
+
+    module: Any
+    """The binding."""
+
+    nursery_option: str
+    """How ``connect`` calls a nursery."""
+
+    @abstractmethod
+    def run(self, main: Callable[[], Awaitable[None]]) -> None:
+        """Run ``main`` to its end, in a loop of its own."""
+
+    @abstractmethod
+    def open_nursery(self) -> Any: ...
+
+    @abstractmethod
+    def event(self) -> Any: ...
+
+    @abstractmethod
+    def new_scope(self) -> Any: ...
+
+    @abstractmethod
+    def cancelled(self) -> type[BaseException]: ...
+
+    @abstractmethod
+    def later(self) -> Callable[[Callable[[], object]], object]:
+        """What runs a function in the loop's thread, from any thread."""
+
+    @abstractmethod
+    def tasks(self) -> list[str]:
+        """The tasks that our code runs."""
+
+    def start(self) -> None:
+        started = threading.Event()
+        self._errors: list[BaseException] = []
+        self._ended = False
+        self._wanted: deque[Callable[[], Awaitable[None]]] = deque()
+
+        async def main() -> None:
+            self._news = self.event()
+            self.post = self.later()
+            async with self.open_nursery() as self.nursery:
+                started.set()
+                while not self._ended:
+                    await self._news.wait()
+                    self._news = self.event()
+                    while self._wanted:
+                        self.nursery.start_soon(self._wanted.popleft())
+
+        def run() -> None:
+            try:
+                self.run(main)
+            except BaseException as error:  # noqa: BLE001 - told in stop()
+                self._errors.append(error)
+                started.set()
+
+        self._thread = threading.Thread(target=run, name="loop")
+        self._thread.start()
+        assert started.wait(DEADLINE)
+
+    def _tell(self) -> None:
+        self._news.set()
+
+    def stop(self) -> list[str]:
+        self._ended = True
+        with suppress(RuntimeError):
+            self.post(self._tell)
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive(), "the loop does not end"
+        return list(map(repr, self._errors))
+
+    def leftovers(self) -> list[str]:
+        async def look() -> list[str]:
+            return self.tasks()
+
+        return self.call(look)
+
+    def spawn(self, function: Callable[..., Awaitable[T]], *args: Any) -> Running[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        running = _Tasked(future, self)
+
+        async def run() -> None:
+            running.scope = self.new_scope()
+            try:
+                with running.scope:
+                    if running.cancelled:
+                        running.scope.cancel()
+                    try:
+                        value = await function(*args)
+                    except self.cancelled():
+                        raise
+                    except BaseException as error:  # noqa: BLE001 - the test gets it
+                        future.set_exception(error)
+                    else:
+                        future.set_result(value)
+            finally:
+                if not future.done():
+                    future.set_exception(concurrent.futures.CancelledError())
+
+        self._wanted.append(run)
+        self.post(self._tell)
+        return running
+
+    def serve(self, views: Any, **options: Any) -> AbstractAsyncContextManager[Any]:
+        context: AbstractAsyncContextManager[Any] = self.module.serve(views, **options)
+        return context
+
+    def connect(
+        self, url: str, view: View | None = None, **options: Any
+    ) -> AbstractAsyncContextManager[Any]:
+        context: AbstractAsyncContextManager[Any] = self.module.connect(url, view, **options)
+        return context
+
+    async def served(self, views: Any, **options: Any) -> Any:
+        return await self.nursery.start(self.module.serve(views, **options))
+
+    async def opened(self, url: str, view: View | None = None, **options: Any) -> Any:
+        options[self.nursery_option] = self.nursery
+        return await self.module.connect(url, view, **options)
+
+    def again(self, url: str, view: View | None = None, **options: Any) -> AsyncIterator[Any]:
+        options[self.nursery_option] = self.nursery
+        return aiter(self.module.connect(url, view, **options))
+
+    def gate(self) -> Gate:
+        return NursedGate(self)
+
+    def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
+        return _logged(caplog)
+
+
+class NursedGate(Gate):
+    def __init__(self, runtime: Nursed) -> None:
+        self._runtime = runtime
+        self._lock = threading.Lock()
+        self._open = False
+        self._events: list[Any] = []
+
+    def open(self) -> None:
+        with self._lock:
+            self._open = True
+            for event in self._events:
+                self._runtime.post(event.set)
+
+    async def wait(self) -> None:
+        with self._lock:
+            if self._open:
+                return
+            event = self._runtime.event()
+            self._events.append(event)
+        await event.wait()
+
+
+class _Tasked(_Future[T]):
+    """A task in the nursery."""
+
+    def __init__(self, future: "concurrent.futures.Future[T]", runtime: Nursed) -> None:
+        super().__init__(future)
+        self._runtime = runtime
+        self.scope: Any = None
+        self.cancelled = False
+        self.cancel = self._cancel
+
+    def _cancel(self) -> bool:
+        def cancel() -> None:
+            self.cancelled = True
+            if self.scope is not None:
+                self.scope.cancel()
+
+        self._runtime.post(cancel)
+        return True
+
+
+class Trio(Nursed):
+    """trio."""
+
+    module = wsproto_trio
+    view_class = wsproto_trio.WebSocketView
+    nursery_option = "nursery"
+    socks_module = "python_socks"
+
+    def run(self, main: Callable[[], Awaitable[None]]) -> None:
+        trio.run(main)
+
+    def open_nursery(self) -> Any:
+        return trio.open_nursery()
+
+    def event(self) -> Any:
+        return trio.Event()
+
+    def new_scope(self) -> Any:
+        return trio.CancelScope()
+
+    def cancelled(self) -> type[BaseException]:
+        return trio.Cancelled
+
+    def later(self) -> Callable[[Callable[[], object]], object]:
+        return trio.lowlevel.current_trio_token().run_sync_soon
+
+    def tasks(self) -> list[str]:
+        me = trio.lowlevel.current_task()
+        return [repr(task) for task in self.nursery.child_tasks if task is not me]
+
+    async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
+        with trio.move_on_after(seconds):
+            return await function()
+        return None
+
+
+class Anyio(Nursed):
+    """anyio on one of its backends."""
+
+    module = wsproto_anyio
+    view_class = wsproto_anyio.WebSocketView
+    nursery_option = "task_group"
+    socks_module = "python_socks"
+    backend: str
+
+    def run(self, main: Callable[[], Awaitable[None]]) -> None:
+        anyio.run(main, backend=self.backend)
+
+    def open_nursery(self) -> Any:
+        self._first = {task.id for task in anyio.get_running_tasks()}
+        return anyio.create_task_group()
+
+    def event(self) -> Any:
+        return anyio.Event()
+
+    def new_scope(self) -> Any:
+        return anyio.CancelScope()
+
+    def cancelled(self) -> type[BaseException]:
+        return anyio.get_cancelled_exc_class()
+
+    def tasks(self) -> list[str]:
+        known = {*self._first, anyio.get_current_task().id}
+        return [repr(task) for task in anyio.get_running_tasks() if task.id not in known]
+
+    async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
+        with anyio.move_on_after(seconds):
+            return await function()
+        return None
+
+
+class AnyioOnAsyncio(Anyio):
+    backend = "asyncio"
+
+    def later(self) -> Callable[[Callable[[], object]], object]:
+        return asyncio.get_running_loop().call_soon_threadsafe
+
+
+class AnyioOnTrio(Anyio):
+    backend = "trio"
+
+    def later(self) -> Callable[[Callable[[], object]], object]:
+        return trio.lowlevel.current_trio_token().run_sync_soon
 
 
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "asyncio": Asyncio,
     "uvloop": Uvloop,
+    "trio": Trio,
+    "anyio-asyncio": AnyioOnAsyncio,
+    "anyio-trio": AnyioOnTrio,
     "threads": Threads,
 }
 if sys.version_info >= (3, 12):
@@ -747,7 +1030,7 @@ class Link:
         """Start a server that ends with the test; returns its port."""
         if self.tls is not None:
             options["ssl"] = self.tls.server
-        server = self.runtime.call(_enter, self.runtime.serve(views, **options))
+        server = self.runtime.call(lambda: self.runtime.served(views, **options))
         self._ends.append(lambda: self.runtime.call(server.close))
         assert server.port is not None
         return server.port, self.tls
@@ -768,10 +1051,6 @@ class Link:
             end()
 
 
-async def _enter(context: AbstractAsyncContextManager[Any]) -> Any:
-    return await context.__aenter__()
-
-
 async def _release(view: Any) -> None:
     await view.safe_close()
 
@@ -780,7 +1059,7 @@ async def _release(view: Any) -> None:
 def ours(make: Callable[[], Runtime]) -> Iterator[Runtime]:
     """A running runtime; in the end nothing of it may be left: task, timer, thread, descriptor."""
     _warm_up(make)
-    threads, descriptors = set(threading.enumerate()), _descriptors()
+    threads, descriptors = _threads(), _descriptors()
     runtime = make()
     runtime.start()
     try:
@@ -790,8 +1069,8 @@ def ours(make: Callable[[], Runtime]) -> Iterator[Runtime]:
         complaints = runtime.stop()
     assert not complaints, complaints
     eventually(
-        lambda: set(threading.enumerate()) <= threads,
-        f"an end without {set(threading.enumerate()) - threads}",
+        lambda: _threads() <= threads,
+        f"an end without {_threads() - threads}",
     )
     eventually(
         lambda: _descriptors() <= descriptors, f"{_descriptors()} instead of {descriptors} files"
@@ -804,6 +1083,11 @@ def _warm_up(make: Callable[[], Runtime]) -> None:
     runtime = make()
     runtime.start()
     runtime.stop()
+
+
+def _threads() -> set[threading.Thread]:
+    """The threads that run, but for those that trio keeps for the next who needs one."""
+    return {item for item in threading.enumerate() if not item.name.startswith("Trio thread")}
 
 
 def _descriptors() -> int:

@@ -1229,12 +1229,14 @@ def test_iteration_raises_when_it_was_not_closed(link: Link) -> None:
         reading.result()
 
 
-def test_iteration_ends_with_a_close(link: Link) -> None:
+def test_iteration_ends_with_a_close(link: Link, log: Log) -> None:
     async def read(view: Any) -> list[Any]:
+        log.add("reading")
         return [message async for message in view]
 
     peer = link.open(Reader)
     reading = link.spawn(read, link.view)
+    log.wait("reading")
     peer.text("a")
     peer.binary(b"b")
     peer.bye()
@@ -1533,12 +1535,13 @@ def test_io_7_1_1_first_the_server_ends_the_stream_first(link: Link) -> None:
 def test_g5_close_ten_times(link: Link, log: Log) -> None:
     peer = link.open(recorder(log))
     closings = [link.spawn(link.view.close, 4000 + number) for number in range(10)]
-    assert peer.reply()[0] == 4000
+    code = peer.reply()[0]  # trio runs tasks in no certain order
+    assert code in range(4000, 4010)
     for closing in closings:
         closing.result()
     link.call(link.view.close)
-    log.wait(("close", 4000))
-    assert log.entries == ["open", ("close", 4000)]
+    log.wait(("close", code))
+    assert log.entries == ["open", ("close", code)]
 
 
 def test_close_defaults(link: Link) -> None:

@@ -763,7 +763,7 @@ def test_h3_no_101_after_the_end_was_decided(runtime: Runtime, log: Log) -> None
             await gate.wait()
 
     async def start() -> Any:
-        return await runtime.serve(runtime.adopt(Judge))  # type: ignore[misc]
+        return await runtime.served(runtime.adopt(Judge))
 
     server = runtime.call(start)
     with client_of(server.port) as asked, client_of(server.port) as half:
@@ -784,7 +784,7 @@ def test_h5_the_same_port_again(runtime: Runtime) -> None:
     listening.close()
 
     async def start() -> Any:
-        return await runtime.serve(runtime.adopt(Echo), port=port)  # type: ignore[misc]
+        return await runtime.served(runtime.adopt(Echo), port=port)
 
     for _ in range(2):
         server = runtime.call(start)
@@ -801,7 +801,7 @@ def test_h5_a_unix_socket_left_behind(runtime: Runtime, tmp_path: Path) -> None:
         left.bind(str(place))
 
     async def start() -> Any:
-        return await runtime.serve(runtime.adopt(Echo), unix=str(place))  # type: ignore[misc]
+        return await runtime.served(runtime.adopt(Echo), unix=str(place))
 
     server = runtime.call(start)
     with socket.socket(socket.AF_UNIX) as sock:

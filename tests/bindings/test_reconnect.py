@@ -37,8 +37,7 @@ def looping(
     """Run the loop; ``body`` says whether to go on."""
 
     async def run() -> None:
-        connect: Any = runtime.connect(url, view, **options)
-        connections = aiter(connect)
+        connections: Any = runtime.again(url, view, **options)
         async for ws in connections:
             if not await body(ws):
                 break

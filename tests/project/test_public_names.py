@@ -110,7 +110,7 @@ BINDING = frozenset(
     }
 )
 
-BINDINGS = ["wsproto_asyncio", "wsproto_threading"]
+BINDINGS = ["wsproto_asyncio", "wsproto_trio", "wsproto_anyio", "wsproto_threading"]
 
 
 def every_module() -> list[str]:

@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar, overload
 
 from wsproto_core import Session
 from wsproto_views import Dial, HeadersLike, check_place
+from wsproto_views.socks import check_socks
+from wsproto_views.tls import client_context
 
-from .dial import check_socks, open_socket
+from .dial import open_socket
 from .driver import Driver
 from .view import WebSocketView
 
@@ -112,7 +114,7 @@ class _Connect(Generic[ViewT]):
         tls: dict[str, Any] = {}
         if uri.secure:
             tls = {
-                "ssl": self._ssl if self._ssl is not None else ssl_module.create_default_context(),
+                "ssl": client_context(self._ssl),
                 "server_hostname": self._server_hostname or uri.host,
                 "ssl_shutdown_timeout": 5.0,
             }

@@ -32,6 +32,7 @@ class Driver(asyncio.Protocol):
 
     server: Any
     sock: Any
+    cancelled = False  # a cancelled task of asyncio's may go on, if the hook does
 
     def __init__(
         self,

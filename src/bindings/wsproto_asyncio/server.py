@@ -8,108 +8,44 @@ import asyncio
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any, Self, TypeAlias
+from typing import Any, TypeAlias
 
-from wsproto_core import Session
 from wsproto_views import OnRequest, Route, Service, check_place
+from wsproto_views.serving import AsyncServer
+from wsproto_views.sockets import ACCEPTS
 
 from .driver import Driver
 from .view import WebSocketView
 
 __all__ = ["Server", "serve"]
 
-_ACCEPTS = 16  # new connections in one turn of the loop
-
 Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 
 
-class Server:
+class Server(AsyncServer[WebSocketView]):
     """A listening server and its live connections. Made by ``serve``."""
 
-    def __init__(self, service: Service[WebSocketView]) -> None:
-        self._service = service
-        self._listener: asyncio.Server | None = None
-        self._drivers: set[Driver] = set()
-        self._closing = False
-        self._idle = asyncio.Event()
-
-    # ------------------------------------------------------------------ for users
+    _listener: asyncio.Server | None = None
 
     @property
     def sockets(self) -> Sequence[Any]:
         """The listening sockets; empty once closed."""
         return tuple(self._listener.sockets) if self._listener is not None else ()
 
-    @property
-    def port(self) -> int | None:
-        """The TCP port of the first socket, or ``None`` (a Unix socket, or closed)."""
-        for item in self.sockets:
-            name = item.getsockname()
-            if isinstance(name, tuple):
-                return int(name[1])
-        return None
+    def _new_event(self) -> asyncio.Event:
+        return asyncio.Event()
 
-    @property
-    def connections(self) -> list[WebSocketView]:
-        """The views of the connections that are open now."""
-        return self._service.open_views
+    def _shield(self) -> AbstractContextManager[Any]:
+        return nullcontext()  # asyncio tells of a cancellation once, and it was told
 
-    async def serve_forever(self) -> None:
-        """Wait until the server is closed; a cancellation closes it gracefully."""
-        try:
-            await self.wait_closed()
-        finally:
-            await self.close()
-
-    async def close(self, code: int = 1001, reason: str = "the server is going away") -> None:
-        """Stop listening, close every connection with ``code``, wait for their end. Idempotent.
-
-        Each connection has its view's ``CLOSE_TIMEOUT`` for the peer's Close and for its hooks;
-        handshakes that are not finished are dropped.
-        """
-        self._closing = True
-        self._idle.set()  # wake those in wait_closed()
+    def _stop_listening(self) -> None:
         if self._listener is not None:
             self._listener.close()
-        for driver in list(self._drivers):
-            driver.session.go_away(code, reason, driver.now())
-            driver.publish()
-        await self.wait_closed()
-
-    async def wait_closed(self) -> None:
-        """Wait until the server is closed and every connection has ended."""
-        while not self._closing or self._drivers:
-            self._idle.clear()
-            await self._idle.wait()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.close()
-
-    # ------------------------------------------------------------------ for serve
 
     def _new_driver(self) -> Driver:
         return Driver(self._begin, server=self, on_gone=self._forget)
-
-    def _begin(self, driver: Driver) -> Session:
-        session = self._service.session(driver)
-        self._drivers.add(driver)
-        if self._closing:
-            session.abort(driver.now())
-        return session
-
-    def _forget(self, driver: Driver) -> None:
-        self._drivers.discard(driver)
-        self._service.forget(driver)
-        self._idle.set()
 
 
 class _Serve:
@@ -176,7 +112,7 @@ def serve(
         # asyncio takes this for two things: how many may wait in the kernel, and how often it tries
         # to accept in one turn. Without descriptors each try is logged, so they are told apart.
         turns = isinstance(loop, asyncio.SelectorEventLoop)
-        options["backlog"] = min(backlog, _ACCEPTS) if turns else backlog
+        options["backlog"] = min(backlog, ACCEPTS) if turns else backlog
         if unix is not None:
             listener = await loop.create_unix_server(server._new_driver, unix, **options)
         elif sock is not None:

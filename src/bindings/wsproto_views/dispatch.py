@@ -4,8 +4,9 @@ Coroutines, no runtime. Tests: ``tests/bindings/test_contract.py``.
 """
 
 import inspect
+from collections.abc import Awaitable
 from types import CoroutineType
-from typing import Protocol
+from typing import Any, Protocol
 
 from wsproto_core import Session
 
@@ -17,13 +18,17 @@ _TURN = 256  # calls after which others get the loop: a few milliseconds of smal
 class DispatchDriver(Protocol):
     """What ``dispatch`` needs of a driver."""
 
+    cancelled: bool
+    """Whether no further call is to begin here: a hook that overran was told to stop, and what it
+    runs in stays cancelled."""
+
     def now(self) -> float:
         """Seconds of the runtime's monotonic clock."""
 
     def publish(self) -> None:
         """The session changed."""
 
-    async def checkpoint(self) -> None:
+    def checkpoint(self) -> Awaitable[Any]:
         """Let others run."""
 
 
@@ -33,7 +38,7 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
     A cancellation is reported to the session and passes through.
     """
     count = 0
-    while (call := session.next_call()) is not None:
+    while not driver.cancelled and (call := session.next_call()) is not None:
         try:
             value = call.hook(*call.arguments)
             # A plain function is taken as a hook too.

@@ -232,9 +232,9 @@ def _longest(timeouts: Iterable[float | None]) -> float | None:
     return None if None in known else max(item for item in known if item is not None)
 
 
-def check_place(sock: object, unix: object, proxy: object = None) -> None:
+def check_place(sock: object, unix: object, proxy: object = None, stream: object = None) -> None:
     """Refuse two places at once."""
-    given = {"sock": sock, "unix": unix, "proxy": proxy}
+    given = {"sock": sock, "unix": unix, "proxy": proxy, "stream": stream}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"expected one of sock, unix and proxy, got {' and '.join(names)}")

@@ -1,0 +1,188 @@
+"""Wires: streams as ``StreamDriver`` wants them, so that a write costs no turn of a scheduler.
+
+A ``Wire`` reads by waiting and writes without: what it does not take at once, the driver keeps. Two
+kinds are here: a socket of the standard library that does not block, and a stream that somebody
+else opened. The third, TLS over such a socket, is in ``tls.py``.
+
+No runtime: how one waits for a socket is the runtime's. Tests: ``tests/bindings``.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from .streams import Runtime, StreamDriver
+
+__all__ = ["SocketWire", "StreamWire", "Wire", "join_small"]
+
+READ_SIZE = 1 << 18  # bytes asked for in one read
+JOIN = 1 << 16  # bytes: buffers up to this together are joined into one; larger ones not copied
+
+
+class Wire(Protocol):
+    """A stream of bytes, both ways."""
+
+    sock: Any
+    """The socket below, or ``None``."""
+
+    async def receive(self) -> bytes:
+        """Wait for bytes; empty at the end of the peer's direction."""
+
+    def send_now(self, data: Any) -> int:
+        """Write without waiting; returns how many bytes of ``data`` are through with.
+
+        The rest is to be given again.
+        """
+
+    async def wait_to_send(self, pending: list[Any]) -> None:
+        """Wait until ``send_now`` takes more, or write some of ``pending`` and take it out."""
+
+    def shut_write(self, driver: "StreamDriver") -> None:
+        """End our direction; all is written. Or tell ``driver`` to ``end_whole``."""
+
+    def close(self, driver: "StreamDriver") -> None:
+        """Close at once, and wake who waits in ``receive``. Never raises."""
+
+
+class SocketWire:
+    """A connected, non-blocking stream socket."""
+
+    def __init__(self, sock: Any, runtime: "Runtime") -> None:
+        self.sock = sock
+        self._runtime = runtime
+        self._wait_readable = runtime.wait_readable
+
+    async def receive(self) -> bytes:
+        sock = self.sock
+        while True:
+            # Waiting first is a checkpoint, so a busy connection lets others run; and bytes that
+            # came meanwhile are read in one go.
+            await self._wait_readable(sock)
+            try:
+                data: bytes = sock.recv(READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                continue
+            return data
+
+    def send_now(self, data: Any) -> int:
+        try:
+            taken: int = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        return taken
+
+    async def wait_to_send(self, pending: list[Any]) -> None:
+        await self._runtime.wait_writable(self.sock)
+
+    def shut_write(self, driver: "StreamDriver") -> None:
+        self.sock.shutdown(1)
+
+    def close(self, driver: "StreamDriver") -> None:
+        self._runtime.notify_closing(self.sock)
+        self.sock.close()
+
+
+class StreamWire:
+    """A stream of the runtime's own kind, opened by somebody else.
+
+    It has no write that does not wait, so each goes through a task.
+    """
+
+    def __init__(
+        self,
+        *,
+        sock: Any,
+        receive: Callable[[], Awaitable[bytes | bytearray]],
+        send: Callable[[bytes], Awaitable[Any]],
+        send_eof: Callable[[], Awaitable[Any]] | None,
+        close: Callable[[], Awaitable[Any]],
+        broken: tuple[type[Exception], ...],
+    ) -> None:
+        """``receive`` gives nothing at the end; ``send_eof`` is ``None`` if the stream cannot do
+        that, or raises ``NotImplementedError``; ``broken``: what it raises if the peer is gone."""
+        self.sock = sock
+        self._receive = receive
+        self._send = send
+        self._send_eof = send_eof
+        self._close = close
+        self._broken = broken
+
+    async def receive(self) -> bytes:
+        try:
+            return bytes(await self._receive())
+        except self._broken as error:
+            raise _cause_of(error) from error
+
+    def send_now(self, data: Any) -> int:
+        return 0
+
+    async def wait_to_send(self, pending: list[Any]) -> None:
+        # In parts, so that the session sees the peer take them.
+        data = pending[0]
+        part = bytes(memoryview(data)[:JOIN])
+        try:
+            await self._send(part)
+        except self._broken as error:
+            raise _cause_of(error) from error
+        if not pending:
+            return  # it was given up meanwhile
+        if len(part) == len(data):
+            del pending[0]
+        else:
+            pending[0] = memoryview(data)[len(part) :]
+
+    def shut_write(self, driver: "StreamDriver") -> None:
+        if self._send_eof is None:
+            driver.end_whole()
+        else:
+            driver.nest.spawn(self._end_writing, driver, self._send_eof)
+
+    async def _end_writing(
+        self, driver: "StreamDriver", send_eof: Callable[[], Awaitable[Any]]
+    ) -> None:
+        runtime = driver.runtime
+        try:
+            with runtime.scope(deadline=runtime.now() + 5.0, shield=True):
+                await send_eof()
+        except NotImplementedError:
+            driver.end_whole()
+        except (*self._broken, *runtime.broken):
+            pass  # the reader finds out
+
+    def close(self, driver: "StreamDriver") -> None:
+        driver.nest.spawn(self._end, driver)
+
+    async def _end(self, driver: "StreamDriver") -> None:
+        runtime = driver.runtime
+        try:
+            with runtime.scope(deadline=runtime.now() + 5.0, shield=True):
+                await self._close()
+        except (*self._broken, *runtime.broken):
+            pass  # it is closed all the same
+
+
+def _cause_of(error: Exception) -> OSError:
+    """The system's own error below that of a stream."""
+    cause = error.__cause__
+    return cause if isinstance(cause, OSError) else ConnectionError(str(error))
+
+
+def join_small(output: list[bytes]) -> list[Any]:
+    """The same bytes in few buffers: small neighbours joined, large ones as they are."""
+    if len(output) == 1:
+        return list(output)
+    if sum(map(len, output)) <= JOIN:
+        return [b"".join(output)]
+    joined: list[Any] = []
+    small: list[bytes] = []
+    for item in output:
+        if len(item) < JOIN // 4:
+            small.append(item)
+            continue
+        if small:
+            joined.append(b"".join(small))
+            small.clear()
+        joined.append(item)
+    if small:
+        joined.append(b"".join(small))
+    return joined
