@@ -275,6 +275,7 @@ class StreamDriver:
         self._pending: list[Any] = []  # buffers that the stream did not take yet
         self._writer: CancelScope | None = None  # of the task that waits for the stream to take it
         self._shut = False  # our direction has ended
+        self._broken: Exception | None = None  # why, if the peer takes nothing
         self._gone = False  # the stream is closed
         self._told_gone = False
         self._waiters: list[tuple[Callable[[], bool], Event]] = []
@@ -292,9 +293,10 @@ class StreamDriver:
 
     async def settle(self, predicate: Callable[[], bool]) -> None:
         """Publish, then wait until ``predicate`` holds."""
-        self.publish()
         if predicate():
+            self.publish()
             return
+        self.publish()
         self._write()  # it may have waited for no more than this
         if predicate():
             # Who sends in a loop must not keep others from running.
@@ -420,6 +422,8 @@ class StreamDriver:
         wanted = session.transport
         if wanted is not Transport.OPEN and not self._gone:
             self._end_stream(wanted)
+        if self._broken is not None and not session.wants_read and not self._gone:
+            self._close(self._broken)  # or a hook that only sends would never hear of it
         if self._room is not None and (session.wants_read or not self._reads):
             self._room.set()
         if self._waiters:
@@ -509,8 +513,8 @@ class StreamDriver:
                         pending[0] = memoryview(pending[0])[taken:]
                     return
                 del pending[0]
-        except self.runtime.broken:
-            self._stop_writing()
+        except self.runtime.broken as error:
+            self._stop_writing(error)
 
     async def _write_on(self, scope: CancelScope) -> None:
         """The task that waits until the stream takes more; it ends when all is written."""
@@ -518,8 +522,8 @@ class StreamDriver:
             while self._pending:
                 try:
                     await self._wire.wait_to_send(self._pending)
-                except self.runtime.broken:
-                    self._stop_writing()
+                except self.runtime.broken as error:
+                    self._stop_writing(error)
                 else:
                     self._write_pending()
                 self.session.write_blocked(self._count_pending(), self.now())
@@ -530,9 +534,10 @@ class StreamDriver:
     def _count_pending(self) -> int:
         return sum(map(len, self._pending))
 
-    def _stop_writing(self) -> None:
+    def _stop_writing(self, error: Exception) -> None:
         """The peer takes nothing more. What it has sent still counts: reading finds its end."""
         self._shut = True
+        self._broken = error
         self._pending.clear()
 
     # ------------------------------------------------------------------ the end of the stream
