@@ -184,9 +184,6 @@ class Runtime(ABC):
     hooks_block = True
     """Whether a hook that blocks holds up the connection's pongs and heartbeat."""
 
-    socks_module: str
-    """What a SOCKS proxy needs to be there."""
-
     @abstractmethod
     def start(self) -> None: ...
 
@@ -232,13 +229,7 @@ class Runtime(ABC):
 
     def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
         """From here on names stand for these ports of loopback, each with a lead of a moment."""
-
-        def resolved(_host: Any, _port: Any, *_: Any, flags: int = 0, **__: Any) -> Any:
-            if flags & socket.AI_NUMERICHOST:
-                raise socket.gaierror(socket.EAI_NONAME, "it is a name")
-            return _addresses(ports)
-
-        monkeypatch.setattr(socket, "getaddrinfo", resolved)
+        monkeypatch.setattr(wsproto_views.sockets, "numeric", lambda *_: _addresses(ports))
         monkeypatch.setattr(wsproto_views.sockets, "LEAD", 0.005)
 
     @abstractmethod
@@ -298,7 +289,6 @@ class Asyncio(Runtime):
     """asyncio as it comes."""
 
     view_class = wsproto_asyncio.WebSocketView
-    socks_module = "python_socks.async_.asyncio"
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         return asyncio.new_event_loop()
@@ -610,7 +600,6 @@ class Threads(Runtime):
     strictly_async = False
     cancels = False
     hooks_block = False
-    socks_module = "python_socks.sync"
 
     def start(self) -> None:
         self._complaints: list[str] = []
@@ -874,7 +863,6 @@ class Trio(Nursed):
     module = wsproto_trio
     view_class = wsproto_trio.WebSocketView
     nursery_option = "nursery"
-    socks_module = "python_socks"
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:
         trio.run(main)
@@ -910,7 +898,6 @@ class Anyio(Nursed):
     module = wsproto_anyio
     view_class = wsproto_anyio.WebSocketView
     nursery_option = "task_group"
-    socks_module = "python_socks"
     backend: str
 
     def run(self, main: Callable[[], Awaitable[None]]) -> None:

@@ -300,6 +300,6 @@ def test_socks_that_is_silent(runtime: Runtime) -> None:
 
 
 def test_socks_without_the_package(runtime: Runtime, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, runtime.socks_module, None)
+    monkeypatch.setitem(sys.modules, "python_socks", None)
     with pytest.raises(ImportError, match=r"pip install 'wsproto-core\[proxy\]'"):
         runtime.connect("ws://server.test/", proxy="socks5://127.0.0.1")
