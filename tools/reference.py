@@ -38,6 +38,8 @@ class Page:
 CORE = "wsproto_core/"
 VIEWS = "bindings/wsproto_views/"
 ASYNCIO = "bindings/wsproto_asyncio/"
+TRIO = "bindings/wsproto_trio/"
+ANYIO = "bindings/wsproto_anyio/"
 THREADING = "bindings/wsproto_threading/"
 
 PAGES = {
@@ -131,9 +133,39 @@ PAGES = {
         "[views](views.md), [errors](errors.md) and [values](values.md) that users need.",
         (
             (ASYNCIO + "server.py", "serve"),
-            (ASYNCIO + "server.py", "Server"),
+            (VIEWS + "serving.py", "AsyncServer"),
             (ASYNCIO + "client.py", "connect"),
             (VIEWS + "broadcast.py", "broadcast"),
+            (VIEWS + "routes.py", "path"),
+            (VIEWS + "routes.py", "Route"),
+        ),
+    ),
+    "trio.md": Page(
+        "wsproto_trio",
+        "Servers and clients on trio; [how to use it](../howto/trio.md). The package also shows "
+        "the names of [views](views.md), [errors](errors.md) and [values](values.md) that users "
+        "need.",
+        (
+            (TRIO + "server.py", "serve"),
+            (VIEWS + "serving.py", "AsyncServer"),
+            (TRIO + "client.py", "connect"),
+            (TRIO + "given.py", "serve_stream"),
+            (TRIO + "given.py", "upgraded"),
+            (VIEWS + "routes.py", "path"),
+            (VIEWS + "routes.py", "Route"),
+        ),
+    ),
+    "anyio.md": Page(
+        "wsproto_anyio",
+        "Servers and clients on anyio; [how to use it](../howto/anyio.md). The package also shows "
+        "the names of [views](views.md), [errors](errors.md) and [values](values.md) that users "
+        "need.",
+        (
+            (ANYIO + "server.py", "serve"),
+            (VIEWS + "serving.py", "AsyncServer"),
+            (ANYIO + "client.py", "connect"),
+            (ANYIO + "given.py", "serve_stream"),
+            (ANYIO + "given.py", "upgraded"),
             (VIEWS + "routes.py", "path"),
             (VIEWS + "routes.py", "Route"),
         ),
@@ -224,13 +256,14 @@ def render(page: Page) -> str:
     return "\n".join(parts)
 
 
-def find(file: Path, name: str) -> ast.ClassDef | ast.FunctionDef:
+def find(file: Path, name: str) -> ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef:
     """The class or the last function of that name in a file (the last: overloads come first)."""
     tree = ast.parse(file.read_text(encoding="utf-8"))
     found = [
         node
         for node in tree.body
-        if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and node.name == name
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))
+        and node.name == name
     ]
     return found[-1]
 

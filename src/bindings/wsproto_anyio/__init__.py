@@ -27,6 +27,7 @@ from wsproto_core.extensions.deflate import PerMessageDeflate
 from wsproto_views import Route, State, UpgradeRequest, path
 
 from .client import connect
+from .given import serve_stream, upgraded
 from .server import Server, serve
 from .view import WebSocketView
 
@@ -57,4 +58,6 @@ __all__ = [
     "connect",
     "path",
     "serve",
+    "serve_stream",
+    "upgraded",
 ]

@@ -32,7 +32,7 @@ class _Event(Protocol):
 
 
 class AsyncServer(ABC, Generic[ViewT]):
-    """A listening server and its live connections. Made by ``serve``."""
+    """A listening server and its live connections: the ``Server`` that ``serve`` makes."""
 
     def __init__(self, service: Service[ViewT]) -> None:
         self._service = service

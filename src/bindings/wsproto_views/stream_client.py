@@ -7,7 +7,6 @@ No runtime: what it is, ``streams.Runtime`` says. Tests: ``tests/bindings/test_c
 import socket
 import ssl as ssl_module
 from collections.abc import Callable, Generator
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
@@ -16,8 +15,7 @@ from wsproto_core import Session
 from . import sockets
 from .endpoints import Dial
 from .socks import through_socks
-from .stream_server import leave_nursery
-from .streams import Event, Nest, Nursery, Runtime, StreamDriver
+from .streams import Event, Nest, Nursery, OwnNest, Runtime, StreamDriver
 from .tls import TlsWire, client_context
 from .views import AsyncView
 from .wires import SocketWire, Wire
@@ -53,7 +51,7 @@ class Connecting(Generic[ViewT]):
         self._wire = wire
         self._nursery: Nursery | None = nursery
         self._nest: Nest | None = None
-        self._manager: AbstractAsyncContextManager[Nursery] | None = None
+        self._own: OwnNest | None = None
 
     def __await__(self) -> Generator[Any, None, ViewT]:
         return self._open_in_nursery("await connect(...)").__await__()
@@ -61,14 +59,12 @@ class Connecting(Generic[ViewT]):
     async def __aenter__(self) -> ViewT:
         if self._nursery is not None:
             return await self._open_in_nursery("async with connect(...)")
-        runtime = self._make_runtime()
-        self._manager = manager = runtime.open_nursery()
-        self._nest = nest = Nest(runtime, await manager.__aenter__())
-        nest.start()
+        self._own = OwnNest(self._make_runtime())
+        self._nest = await self._own.__aenter__()
         try:
-            return await self._open(nest)
+            return await self._open(self._nest)
         except BaseException as error:
-            await self._leave(manager, nest, type(error), error, error.__traceback__)
+            await self._own.__aexit__(type(error), error, error.__traceback__)
             raise
 
     async def __aexit__(
@@ -79,9 +75,9 @@ class Connecting(Generic[ViewT]):
     ) -> bool:
         assert self._nest is not None
         await self._end(1000 if error is None else 1011)
-        if self._manager is None:
+        if self._own is None:
             return False
-        return await self._leave(self._manager, self._nest, kind, error, traceback)
+        return await self._own.__aexit__(kind, error, traceback)
 
     def __aiter__(self) -> "Connections[ViewT]":
         """Connect, and again whenever the connection is over; see ``connect``."""
@@ -146,19 +142,6 @@ class Connecting(Generic[ViewT]):
         with self._nest.runtime.scope(shield=True):
             await view.close(code)
             await view._driver.settle(view._driver.is_released)
-
-    async def _leave(
-        self,
-        manager: AbstractAsyncContextManager[Nursery],
-        nest: Nest,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool:
-        with nest.runtime.scope(shield=True):
-            await nest.emptied()
-        nest.stop()
-        return await leave_nursery(manager, kind, error, traceback)
 
     # ------------------------------------------------------------------ from an address to a wire
 

@@ -8,19 +8,19 @@ import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from . import sockets
 from .endpoints import Service
 from .serving import AsyncServer
-from .streams import CancelScope, Event, Nest, Runtime, StreamDriver
+from .streams import CancelScope, Event, Nest, OwnNest, Runtime, StreamDriver
 from .tls import TlsWire
 from .views import AsyncView
 from .wires import SocketWire, Wire
 
-__all__ = ["Serving", "StreamServer", "leave_nursery"]
+__all__ = ["Serving", "StreamServer"]
 
 logger = logging.getLogger("wsproto_core")
 
@@ -121,13 +121,6 @@ class StreamServer(AsyncServer[ViewT]):
                 wire.sock.close()
         return opened
 
-    async def _finish(self) -> None:
-        """Close, and return when no task of a connection is left."""
-        with self._shield():
-            await self.close()
-            await self._nest.emptied()
-        self._nest.stop()
-
 
 class Serving(Generic[ViewT]):
     """What ``serve`` gives: a context to enter, or a function for ``nursery.start``."""
@@ -150,20 +143,18 @@ class Serving(Generic[ViewT]):
         self._ssl = ssl
         self._backlog = backlog
         self._server: StreamServer[ViewT] | None = None
-        self._manager: AbstractAsyncContextManager[Any] | None = None
+        self._nest: OwnNest | None = None
 
     async def __aenter__(self) -> StreamServer[ViewT]:
         runtime = self._make_runtime()
         listeners = await self._listen(runtime)
         try:
-            self._manager = runtime.open_nursery()
-            nursery = await self._manager.__aenter__()
+            self._nest = OwnNest(runtime)
+            nest = await self._nest.__aenter__()
         except BaseException:
             for sock in listeners:
                 sock.close()
             raise
-        nest = Nest(runtime, nursery)
-        nest.start()
         self._server = StreamServer(
             self._service, nest, listeners, ssl=self._ssl, unix=self._place[3]
         )
@@ -187,9 +178,10 @@ class Serving(Generic[ViewT]):
         traceback: TracebackType | None,
     ) -> bool:
         assert self._server is not None
-        assert self._manager is not None
-        await self._server._finish()
-        return await leave_nursery(self._manager, kind, error, traceback)
+        assert self._nest is not None
+        with self._server._shield():
+            await self._server.close()
+        return await self._nest.__aexit__(kind, error, traceback)
 
     async def __call__(self, *, task_status: Any = None) -> None:
         """Serve until closed or cancelled: ``server = await nursery.start(serve(...))``."""
@@ -204,19 +196,3 @@ class Serving(Generic[ViewT]):
             "serve() is not awaited here, for no task may outlive the block that it belongs to: "
             f"expected 'async with serve(...) as server' or 'await {nursery}.start(serve(...))'"
         )
-
-
-async def leave_nursery(
-    manager: AbstractAsyncContextManager[Any],
-    kind: type[BaseException] | None,
-    error: BaseException | None,
-    traceback: TracebackType | None,
-) -> bool:
-    """Leave a nursery of ours, which is nobody's business: what was raised in its block goes on as
-    it was raised, and not in a group, unless a task of ours failed too."""
-    try:
-        return bool(await manager.__aexit__(kind, error, traceback))
-    except BaseExceptionGroup as group:
-        if len(group.exceptions) == 1 and group.exceptions[0] is error:
-            return False
-        raise

@@ -32,7 +32,7 @@ from wsproto_core import Session, Transport
 from .dispatch import dispatch
 from .wires import Wire, join_small
 
-__all__ = ["CancelScope", "Event", "Nest", "Nursery", "Runtime", "StreamDriver"]
+__all__ = ["CancelScope", "Event", "Nest", "Nursery", "OwnNest", "Runtime", "StreamDriver"]
 
 
 # ------------------------------------------------------------------------------------ the runtime
@@ -215,6 +215,37 @@ class Nest:
                     at, _, cell = heappop(heap)
                     if cell:
                         cell[0].on_time(at)
+
+
+class OwnNest:
+    """A nest in a nursery of its own, as a block. It ends when its connections' tasks have."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._manager = runtime.open_nursery()
+
+    async def __aenter__(self) -> Nest:
+        self._nest = Nest(self._runtime, await self._manager.__aenter__())
+        self._nest.start()
+        return self._nest
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        with self._runtime.scope(shield=True):
+            await self._nest.emptied()
+        self._nest.stop()
+        try:
+            return bool(await self._manager.__aexit__(kind, error, traceback))
+        except BaseExceptionGroup as group:
+            # The nursery is nobody's business: what was raised in the block goes on as it was
+            # raised, and not in a group, unless a task of ours failed too.
+            if len(group.exceptions) == 1 and group.exceptions[0] is error:
+                return False
+            raise
 
 
 # ------------------------------------------------------------------------------------ the driver
