@@ -19,12 +19,13 @@ from wsproto_core import (
     OpCode,
     PayloadTooBig,
     PeerTimeout,
+    PreparedMessage,
     ProtocolError,
     Response,
     WebSocketError,
 )
 from wsproto_core.extensions.deflate import PerMessageDeflate
-from wsproto_views import Route, State, UpgradeRequest, path
+from wsproto_views import Route, State, UpgradeRequest, broadcast, path
 
 from .client import connect
 from .given import serve_stream, upgraded
@@ -47,6 +48,7 @@ __all__ = [
     "PayloadTooBig",
     "PeerTimeout",
     "PerMessageDeflate",
+    "PreparedMessage",
     "ProtocolError",
     "Response",
     "Route",
@@ -55,6 +57,7 @@ __all__ = [
     "UpgradeRequest",
     "WebSocketError",
     "WebSocketView",
+    "broadcast",
     "connect",
     "path",
     "serve",

@@ -322,6 +322,17 @@ class StreamDriver:
         if not self._in_turn:
             self._turn()
 
+    def flush_soon(self) -> None:
+        """Write what is queued, where nothing else is new."""
+        if not self._in_turn:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write now what the stream takes without waiting."""
+        self._write()
+        if self._pending:
+            self._arm()  # from here on there is a deadline
+
     async def settle(self, predicate: Callable[[], bool]) -> None:
         """Publish, then wait until ``predicate`` holds."""
         if predicate():
