@@ -28,6 +28,7 @@ from wsproto_core import (
     Close,
     Closed,
     Config,
+    Connection,
     ConnectionClosed,
     Event,
     LocalProtocolError,
@@ -351,12 +352,21 @@ def swapping(events: list[Event]) -> list[Event]:
 
 @pytest.mark.parametrize("spoil", [losing, doubling, swapping])
 def test_a_fault_is_noticed(spoil: Callable[[list[Event]], list[Event]]) -> None:
+    class Spoiling:
+        def __init__(self, connection: Connection) -> None:
+            self.connection = connection
+
+        def events(self, hold: bool = False) -> list[Event]:
+            return spoil(self.connection.events(hold))
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.connection, name)
+
     class Spoiled(TwoPeers):
         def __init__(self) -> None:
             super().__init__()
-            connection = self.pair.server
-            events = connection.events
-            connection.events = lambda **hold: spoil(events(**hold))  # type: ignore[method-assign]
+            end: Any = self.pair.server_end
+            end.connection = Spoiling(self.pair.server)
 
     once = settings(
         quick,
