@@ -37,15 +37,20 @@ def settings(options: Options) -> dict[str, Any]:
 
 
 def echo(base: type[Any], options: Options) -> type[Any]:
-    """The view that sends back what it gets."""
+    """The view that sends back what it gets; in broadcast mode, to all that are connected."""
 
     async def on_receive(self: Any, message: bytes, opcode: int) -> None:
         await self.send(message, opcode)
+
+    async def to_all(self: Any, message: bytes, opcode: int) -> None:
+        broadcast(self.server.connections, message, opcode)
 
     def on_receive_in_thread(self: Any, message: bytes, opcode: int) -> None:
         self.send(message, opcode)
 
     hook = on_receive_in_thread if options.runtime == "threading" else on_receive
+    if options.mode == "broadcast":
+        hook = to_all
     return type("Echo", (base,), {**settings(options), "on_receive": hook})
 
 
