@@ -123,8 +123,10 @@ class _Lines:
 
     @property
     def beginning(self) -> bytes:
-        """The first bytes of the line that is not complete yet, at most five."""
-        return bytes(self.buffer[self._start : self._start + 5])
+        """The first bytes of the line that is not complete yet, at most five, within the limits:
+        what is beyond them must not be judged, for cut otherwise it would not have been seen."""
+        end = min(self._start + min(5, self._max_line), self._max_head)
+        return bytes(self.buffer[self._start : end])
 
     def next_line_untrusted(self) -> bytearray | None:
         """Return the next line without its CRLF, or ``None`` if it is not complete.

@@ -981,8 +981,10 @@ class Session:
             self._end_with("a hook raised an exception", error, now)
         elif kind is CallKind.RUN and phase is Phase.CLOSED:
             pass  # it may have outlived on_close
-        elif self.opened and not self._given_up and isinstance(error, Exception):
-            self._tell(error, ahead=True)  # it ends already
+        elif self.opened and not self._given_up:
+            self._stop_messages()
+            if isinstance(error, Exception):
+                self._tell(error, ahead=True)  # it ends already
 
     def _end_with(self, why: str, error: BaseException, now: float) -> None:
         failure = HookError(why)

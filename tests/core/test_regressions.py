@@ -2,8 +2,18 @@
 
 import pytest
 
+from tests.core.stage import Stage
 from tests.core.wire import Rig
-from wsproto_core import Agreement, CallKind, Config, Connection, Hooks, Role, Session
+from wsproto_core import (
+    Agreement,
+    CallKind,
+    Config,
+    Connection,
+    HandshakeError,
+    Hooks,
+    Role,
+    Session,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +48,33 @@ def test_run_is_started_where_somebody_else_did_the_handshake(role: Role) -> Non
     call = session.next_call()
     assert call is not None
     assert call.kind is CallKind.RUN
+
+
+def test_what_is_over_the_limit_is_not_judged() -> None:
+    # Found by response_head: behind interim responses, a line that is no HTTP began within the
+    # limit of the heads and went wrong beyond it. In one read that was the error, in two the limit.
+    head = b"HTTP/1.1 100 Continue\r\n\r\n" * 3
+    limits = Config(max_head_size=len(head) + 2)
+    stream = head + b"HTTX"
+    shown = set()
+    for cut in range(len(stream)):
+        connection = Connection(Role.CLIENT, limits, now=0.0, target="ws://h/")
+        connection.receive_data(stream[:cut], 0.0)
+        connection.receive_data(stream[cut:], 0.0)
+        assert isinstance(connection.error, HandshakeError)
+        shown.add(str(connection.error))
+    assert len(shown) == 1, shown
+
+
+def test_no_message_is_handed_to_a_view_that_failed_while_the_connection_ends() -> None:
+    # Found by view: a fault of the peer was waiting, its time ran out and the Close went out; then
+    # a hook failed, and the next one was started as if nothing had happened.
+    stage = Stage("on_text", "on_error", "on_close", config=Config(close_timeout=5.0))
+    stage.feed(*[stage.text("a")] * 3, b"\xff" * 9)
+    call = stage.start(CallKind.MESSAGE)
+    stage.pass_time(5.0)
+    assert [first for first, _ in stage.sent()] == [0x88]
+    stage.fail(call, RuntimeError())
+    assert stage.run() == ["on_error"]
+    stage.session.eof(stage.now)
+    assert stage.run() == ["on_error", "on_close"]  # now the peer's fault is told
