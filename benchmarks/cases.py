@@ -308,7 +308,7 @@ def _broadcast() -> list[Case]:
         Contestant("uWebSockets", options),
         Contestant("node ws", options),
     )
-    return [
+    cases = [
         Case(
             name,
             f"Broadcast of 256 B to 1,000 connections on asyncio, {words}",
@@ -322,6 +322,26 @@ def _broadcast() -> list[Case]:
             ("broadcast-burst", 16, "16 in a row"),
         )
     ]
+    # The settings of _deflate. The server inflates each message once, beside what is measured.
+    setting = "--deflate=1,15,8"
+    for size, words in ((256, "256 B of JSON"), (4096, "4 KiB of text")):
+        cases.append(
+            Case(
+                f"broadcast-deflate-{size}",
+                f"Broadcast with permessage-deflate to 1,000 connections on asyncio: {words}",
+                "wsload",
+                ("--mode=broadcast", "--connections=1000", f"--size={size}", "--window=1"),
+                (
+                    Contestant(OURS, (*options, f"{setting},zlib")),
+                    Contestant("websockets", (*options, setting)),
+                    Contestant("aiohttp", (*options, setting)),
+                    Contestant("node ws", (*options, setting)),
+                ),
+                (Target("cpu_us_per_message", 4, 8, "websockets"),),
+                deflated=size,
+            )
+        )
+    return cases
 
 
 def _idle() -> list[Case]:
