@@ -24,6 +24,7 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_threading.py``
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from threading import get_ident
 from typing import Any
@@ -80,8 +81,7 @@ class Driver:
         self._adopted = False  # the watcher is here
         self._watched = False  # it may still be waiting for the descriptor
         self._waiters: list[tuple[Callable[[], bool], threading.Lock]] = []
-        self._idle: list[_Worker] = []
-        self._crew = 0  # counts up when the threads for overlapping hooks were given up
+        self._crew = _Crew()  # for overlapping hooks
         self._blocked = False
         self._eof = False
         self._writing = True  # our direction was not ended
@@ -259,7 +259,7 @@ class Driver:
         count = 0
         while call is not None:
             if call.beside:
-                self._give(call, "wsproto run", self._live)
+                self._give(call, "wsproto run", self._live, call)
             else:
                 self._flushed = False
                 self._run(call)
@@ -284,11 +284,14 @@ class Driver:
             self.lock.acquire()
             session.call_returned(call, value, self.now())
 
-    def _give(self, call: Any, name: str, function: Callable[[Any], None]) -> None:
-        """Run one hook in a thread of its own."""
+    def _give(self, call: Any, name: str, function: Callable[..., None], argument: Any) -> None:
+        """Start a thread for ``call``."""
         try:
-            _in_thread(name, function, call)
+            _in_thread(name, function, argument)
         except RuntimeError as error:  # the system has none left
+            if not call.beside:
+                self._crew.size -= 1
+                self._crew.calls.remove(call)
             self.session.call_failed(call, error, self.now())
 
     def _come_back(self) -> None:
@@ -322,7 +325,7 @@ class Driver:
 
     def _give_up_hooks(self) -> None:
         """Hooks overran their time: leave their threads to them, and go on with others."""
-        self._crew += 1
+        self._dismiss_crew()
         if not self._in_hook:
             return
         try:
@@ -338,42 +341,55 @@ class Driver:
 
     # ------------------------------------------------------------------ overlapping hooks
 
-    def _hand_out(self, call: Any) -> None:
-        """Give ``call`` and all that may start to threads. The session bounds how many."""
+    def _hand_out(self, call: Any, *, here: int = 0) -> None:
+        """Queue ``call`` and all that may start, and see to it that threads come for them; ``here``
+        of them are here already. The session bounds how many there are at once."""
+        crew = self._crew
         while call is not None:
             if call.beside:
-                self._give(call, "wsproto run", self._live)
-            elif self._idle:
-                worker = self._idle.pop()
-                worker.call = call
-                worker.wake.release()
+                self._give(call, "wsproto run", self._live, call)
             else:
-                self._give(call, "wsproto hook", self._work)
+                crew.calls.append(call)
+                if here:
+                    here -= 1
+                elif crew.idle:
+                    crew.idle.pop().release()
+                elif crew.size < self.session.connection.config.concurrent_hooks:
+                    crew.size += 1
+                    self._give(call, "wsproto hook", self._work, crew)
+                # Else one has just come to the end of its hook.
             call = self.session.next_call()
 
-    def _work(self, call: Any) -> None:
-        worker = _Worker()
+    def _work(self, crew: "_Crew") -> None:
+        """Run hooks as long as there are some: always the oldest, so that they start in order."""
         with self.lock:
-            crew = self._crew
-            while call is not None:
-                self._run(call)
-                call = self.session.next_call() if crew == self._crew else None
-                self.publish()
-                if call is None and crew == self._crew and not self._released:
-                    call = self._rest(worker)
+            while crew is self._crew and (crew.calls or self._rest(crew)):
+                if crew.calls:
+                    self._run(crew.calls.popleft())
+                    if crew is self._crew:
+                        self._hand_out(self.session.next_call(), here=1)
+                    self.publish()
+            crew.size -= 1
 
-    def _rest(self, worker: "_Worker") -> Any:
-        """Wait for another call; ``None`` if none comes."""
-        worker.call = None
-        self._idle.append(worker)
+    def _rest(self, crew: "_Crew") -> bool:
+        """Wait to be called; false if nobody does."""
+        wake = threading.Lock()
+        wake.acquire()
+        crew.idle.append(wake)
         self.lock.release()
         try:
-            worker.wake.acquire(timeout=_IDLE)
+            woken = wake.acquire(timeout=_IDLE)
         finally:
             self.lock.acquire()
-        if worker in self._idle:
-            self._idle.remove(worker)
-        return worker.call
+        if wake in crew.idle:
+            crew.idle.remove(wake)
+        return woken
+
+    def _dismiss_crew(self) -> None:
+        """Those who have nothing to do go; those in a hook go when it returns."""
+        crew, self._crew = self._crew, _Crew()
+        for wake in crew.idle:
+            wake.release()
 
     # ------------------------------------------------------------------ for the watcher
 
@@ -496,8 +512,7 @@ class Driver:
         self._stream.close()
         self._watcher.leave()
         self._released = True
-        for worker in self._idle:
-            worker.wake.release()
+        self._dismiss_crew()
         if self._on_gone is not None:
             self._on_gone(self)
         self._wake()
@@ -544,10 +559,10 @@ def _in_thread(name: str, function: Callable[..., None], *arguments: Any) -> Non
     threading.Thread(target=function, args=arguments, name=name, daemon=True).start()
 
 
-class _Worker:
-    """A thread for overlapping hooks that has nothing to do."""
+class _Crew:
+    """The threads for overlapping hooks; a new one when those of the old were given up."""
 
     def __init__(self) -> None:
-        self.wake = threading.Lock()
-        self.wake.acquire()
-        self.call: Any = None
+        self.size = 0
+        self.calls: deque[Any] = deque()  # that no thread has begun yet
+        self.idle: list[threading.Lock] = []  # each is waited for by one that has nothing to do
