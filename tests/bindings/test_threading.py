@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ import pytest
 import wsproto_threading.driver
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
 from tests.bindings.runtimes import Log, Threads, Tls, eventually, ours
-from wsproto_core import ConnectionClosed, Frame, LocalProtocolError, OpCode
+from wsproto_core import ConnectionClosed, Frame, HandshakeError, LocalProtocolError, OpCode
 from wsproto_threading import Server, WebSocketView, connect, serve
 from wsproto_threading.stream import Stream, WakeUp
 from wsproto_threading.watch import Watcher
@@ -967,6 +967,131 @@ def test_a_wake_up_is_heard_once() -> None:
     wake.clear()
     wake.clear()  # nothing is there any more, and it does not wait
     wake.close()
+
+
+# ---------------------------------------------------------------------------------- faults
+
+
+class Faulty(socket.socket):
+    """A socket whose ``at``-th operation goes wrong in a certain way."""
+
+    kind = ""
+    at = 0
+    count = 0
+
+    def _is_due(self) -> bool:
+        Faulty.count += 1
+        if Faulty.count != Faulty.at:
+            return False
+        if Faulty.kind in ("reset", "pipe"):
+            raise {"reset": ConnectionResetError, "pipe": BrokenPipeError}[Faulty.kind]("injected")
+        if Faulty.kind == "again":
+            raise BlockingIOError
+        return True
+
+    def recv(self, *arguments: Any) -> bytes:
+        if self._is_due():
+            return b"" if Faulty.kind == "end" else super().recv(1)
+        return super().recv(*arguments)
+
+    def send(self, *arguments: Any) -> int:
+        if self._is_due() and Faulty.kind == "short":
+            return super().send(arguments[0][:1])
+        return super().send(*arguments)
+
+
+FATAL = ("reset", "pipe", "end")
+PASSING = ("again", "short")
+
+
+@pytest.mark.parametrize("kind", FATAL + PASSING)
+@pytest.mark.parametrize("role", ["server", "client"])
+def test_f8_each_operation_of_the_socket_fails_once(
+    role: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever it is: no hang, ``on_close`` once if it was open; what passes harms nobody."""
+    init = Stream.__init__
+
+    def faulty(self: Stream, sock: socket.socket, *, shaking: bool = False) -> None:
+        init(self, Faulty(fileno=sock.detach()), shaking=shaking)
+
+    monkeypatch.setattr(Stream, "__init__", faulty)
+    monkeypatch.setattr(Faulty, "kind", kind)
+    for at in range(1, 100):
+        monkeypatch.setattr(Faulty, "at", at)
+        monkeypatch.setattr(Faulty, "count", 0)
+        log = Log()
+        outcome = (faulty_server if role == "server" else faulty_client)(log)
+        opened, closed = log.entries.count("open"), log.entries.count("close")
+        assert opened == closed <= 1, (at, log.entries)
+        if kind in PASSING or Faulty.count < at:
+            assert (outcome, log.entries) == ("well", ["open", "a", "close"]), at
+        if Faulty.count < at:
+            break  # there is no such operation any more
+    assert at > 6
+
+
+class Logging(WebSocketView):
+    """It echoes, and writes down what happens."""
+
+    CLOSE_TIMEOUT = 0.3
+    EXTENSIONS = ()
+    log: Log
+
+    def on_open(self) -> None:
+        self.log.add("open")
+
+    def on_text(self, text: str) -> None:
+        self.log.add(text)
+        self.send(text)
+
+    def on_close(self, frame: Frame | None = None) -> None:
+        self.log.add("close")
+
+
+def faulty_server(log: Log) -> str:
+    with serve(type("Served", (Logging,), {"log": log})) as server:
+        assert server.port is not None
+        with Peer(connect_tcp(server.port), is_client=True) as peer:
+            try:
+                peer.request()
+                peer.text("a")
+                assert peer.message() == "a"
+                peer.ping(b"p")
+                assert peer.frame() == (0x8A, b"p")
+                peer.bye()
+            except (OSError, EOFError):
+                return "ill"
+    return "well"
+
+
+def faulty_client(log: Log) -> str:
+    done: list[str] = []
+    with Listener() as listener:
+
+        def play() -> None:
+            with listener.accept() as peer:
+                try:
+                    peer.answer()
+                    peer.text("a")
+                    assert peer.message() == "a"
+                    peer.ping(b"p")
+                    assert peer.frame() == (0x8A, b"p")
+                    done.append("ponged")
+                    peer.reply()
+                    done.append("well")
+                except (OSError, EOFError):
+                    done.append("ill")
+
+        playing = in_thread(play)
+        view = type("Connected", (Logging,), {"log": log})
+        connecting: Any = connect(listener.url(), view)
+        with suppress(OSError, HandshakeError), connecting as ws:
+            # It closes when all was said, or when it hears that nothing more will come.
+            eventually(lambda: "ponged" in done or not ws.is_open)
+        playing.join(DEADLINE)
+        assert not playing.is_alive()
+    return done[-1]
 
 
 # ---------------------------------------------------------------------------------- the process
