@@ -18,7 +18,6 @@ __all__ = ["runtime", "wire_of"]
 
 def runtime() -> Runtime:
     """The loop that runs here."""
-    thread = threading.get_ident()
     # asyncio's loop or trio's token, and their own names: anyio looks its backend up again at each
     # call, and its ways from a thread wait for the outcome.
     native: Any = lowlevel.current_token().native_token
@@ -38,7 +37,7 @@ def runtime() -> Runtime:
         notify_closing=anyio.notify_closing,
         resolve=anyio.getaddrinfo,
         post=native.call_soon_threadsafe if is_asyncio else native.run_sync_soon,
-        is_home=lambda: threading.get_ident() == thread,
+        here=threading.get_ident,
         socks="asyncio" if is_asyncio else "trio",
     )
 

@@ -45,6 +45,8 @@ class Driver(asyncio.Protocol):
         over: the session finished and the stream closed."""
         self.loop = asyncio.get_running_loop()
         self.now = self.loop.time
+        self.here = asyncio._get_running_loop
+        self.home = self.loop
         self.server = server
         self.sock = None
         self.peer: Any = None

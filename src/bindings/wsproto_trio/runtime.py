@@ -13,7 +13,6 @@ __all__ = ["runtime", "wire_of"]
 
 def runtime() -> Runtime:
     """The trio that runs here."""
-    thread = threading.get_ident()
     return Runtime(
         nursery_name="nursery",
         cancelled=trio.Cancelled,
@@ -29,7 +28,7 @@ def runtime() -> Runtime:
         notify_closing=lowlevel.notify_closing,
         resolve=trio.socket.getaddrinfo,
         post=lowlevel.current_trio_token().run_sync_soon,
-        is_home=lambda: threading.get_ident() == thread,
+        here=threading.get_ident,
         socks="trio",
     )
 

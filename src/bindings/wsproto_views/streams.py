@@ -126,8 +126,8 @@ class Runtime:
     """Run a plain function in the runtime's thread, from any thread, between tasks. Raises
     ``RuntimeError`` if the runtime has ended."""
 
-    is_home: Callable[[], bool]
-    """Whether the caller is in the thread in which this runtime runs."""
+    here: Callable[[], object]
+    """Which thread this is. (No connection outlives the loop that it was made in.)"""
 
     socks: str
     """What python-socks calls it: ``asyncio`` or ``trio``."""
@@ -250,6 +250,8 @@ class OwnNest:
 
 # ------------------------------------------------------------------------------------ the driver
 
+_DIRECT = 16  # turns that callers make themselves, before they are joined
+
 
 class _Worker:
     """One task of a connection; what ``dispatch`` knows of it."""
@@ -290,7 +292,8 @@ class StreamDriver:
         self.runtime = runtime = nest.runtime
         self.now = runtime.now
         self.post = nest.post
-        self.is_home = runtime.is_home
+        self.here = runtime.here
+        self.home = runtime.here()
         self.server = server
         self.peer = peer
         self.sock = wire.sock
@@ -300,6 +303,7 @@ class StreamDriver:
         self._standby: _Worker | None = None
         self._busy: set[_Worker] = set()  # those that run calls
         self._called = False  # a worker is on its way
+        self._direct = 0  # turns that callers made since a task of ours ran
         self._in_turn = False  # the session's calls are run right now: publish() comes later
         self._reads = True  # the peer's direction has not ended
         self._room: Event | None = None  # the leader waits to be let read on
@@ -317,10 +321,16 @@ class StreamDriver:
     # ------------------------------------------------------------------ for views and servers
 
     def publish(self) -> None:
-        """Carry out what the session wants: at once or, in a hook that has not waited yet, when
-        the calls of this read are through."""
-        if not self._in_turn:
+        """Carry out what the session wants: as a rule at once or, in a hook that has not waited
+        yet, when the calls of this read are through."""
+        if self._in_turn or self._told_gone:
+            return
+        self._direct += 1
+        if self._direct <= _DIRECT:
             self._turn()
+        elif not self._called:
+            # Who says much in one go without letting others run has it written in one go, too.
+            self._call_worker()
 
     def flush_soon(self) -> None:
         """Write what is queued, where nothing else is new."""
@@ -390,6 +400,7 @@ class StreamDriver:
     async def _live(self, worker: _Worker) -> None:
         session, wire = self.session, self._wire
         while not worker.cancelled:
+            self._direct = 0
             if session.has_call():
                 await self._run_calls(worker)
                 continue

@@ -76,6 +76,12 @@ class AsyncDriver(Protocol):
     sock: Any
     """The socket, where there is one."""
 
+    here: Callable[[], object]
+    """Tells where the caller is: which loop runs, or which thread."""
+
+    home: object
+    """What ``here`` gives where the connection lives."""
+
     def now(self) -> float:
         """Seconds of the runtime's monotonic clock."""
 
@@ -421,7 +427,8 @@ class AsyncView(BaseView):
     """A view for loops: ``async def`` hooks and methods. Subclass the one of your runtime.
 
     Define the hooks you need; each is a coroutine function, and plain functions are taken too.
-    Methods may be called from any task of the connection's loop, ``post`` from any thread.
+    Methods may be called from any task of the connection's loop, ``post`` from any thread. A method
+    called elsewhere does nothing and raises ``LocalProtocolError``.
     """
 
     _is_library = True
@@ -482,7 +489,7 @@ class AsyncView(BaseView):
 
         A server answers the request with a 101 if nobody has; a client waits for the answer.
         """
-        session = self._attached("initiate_upgrade_to_ws()")
+        session = self._here("initiate_upgrade_to_ws()")
         if session.connection.phase is Phase.DECIDING:
             session.accept(None, self._driver.now())
         await self._driver.settle(session.is_settled)
@@ -506,7 +513,7 @@ class AsyncView(BaseView):
         ``ProtocolError``, ``PeerTimeout`` (a ``TimeoutError``), an error of a hook, or the
         transport's ``OSError``.
         """
-        session = self._attached("run_forever()")
+        session = self._here("run_forever()")
         await self._driver.settle(session.is_finished)
         closed = session.connection.closed
         error = closed.error if closed is not None else None
@@ -538,7 +545,7 @@ class AsyncView(BaseView):
                 return as_value(whole, item.opcode)
 
     async def _take(self, call: str, *, control: bool) -> Message | Chunk | Ping | Pong | Close:
-        session, driver = self._attached(call), self._driver
+        session, driver = self._here(call), self._driver
         session.begin_read(driver.now(), control=control)
         try:
             if not session.has_message():
@@ -569,7 +576,7 @@ class AsyncView(BaseView):
         ``ConnectionClosed`` after the close, ``LocalProtocolError`` or ``TypeError`` for what
         cannot be sent. A cancelled ``send`` has sent its message or not, never a part of it.
         """
-        session, driver = self._attached("send()"), self._driver
+        session, driver = self._here("send()"), self._driver
         while not session.can_begin():
             await driver.settle(session.can_begin)
         session.send(data, opcode, compress=compress)
@@ -604,7 +611,7 @@ class AsyncView(BaseView):
         messages wait meanwhile; pings and pongs do not. If the iterator raises or the call is
         cancelled in the middle, the message cannot be finished: the connection ends with 1011.
         """
-        session, driver = self._attached("send_stream()"), self._driver
+        session, driver = self._here("send_stream()"), self._driver
         kind: OpCode | int | None = None
         try:
             async for part in _Parts(parts):
@@ -632,19 +639,19 @@ class AsyncView(BaseView):
         Between the first and the last frame of a message other senders wait. The extensions are
         applied; the frame itself is not changed.
         """
-        session, driver = self._attached("send_frame()"), self._driver
+        session, driver = self._here("send_frame()"), self._driver
         session.send_frame(frame, driver.now())
         await driver.settle(session.is_writable)
         session.check_sent()
 
     async def send_ping(self, data: Buffer = b"") -> None:
         """Send a ping of at most 125 bytes and do not wait for its pong."""
-        self._attached("send_ping()").connection.ping(data, self._driver.now())
+        self._here("send_ping()").connection.ping(data, self._driver.now())
         self._driver.publish()
 
     async def send_pong(self, data: Buffer = b"") -> None:
         """Send a pong that nobody asked for."""
-        self._attached("send_pong()").connection.pong(data)
+        self._here("send_pong()").connection.pong(data)
         self._driver.publish()
 
     async def ping(self) -> float:
@@ -652,7 +659,7 @@ class AsyncView(BaseView):
 
         Raises what ended the connection if it ended first.
         """
-        session, driver = self._attached("ping()"), self._driver
+        session, driver = self._here("ping()"), self._driver
         key = session.ping(None, driver.now())
         try:
             await driver.settle(lambda: session.pong_arrived(key))
@@ -681,13 +688,14 @@ class AsyncView(BaseView):
     # ------------------------------------------------------------------ closing
 
     async def send_close(self, code: int = 1000, reason: str = "") -> None:
-        """Start the closing handshake. Never raises, never sends a second Close.
+        """Start the closing handshake. Never sends a second Close, and never raises but in the
+        wrong loop or thread.
 
         A reason longer than 123 bytes is cut at a character; a code that must not be sent is
         logged, and 1011 goes out.
         """
-        if self._session is not None:
-            self._session.close_kindly(code, reason, self._driver.now())
+        if self._session is not None and not self._session.is_closed():
+            self._here("send_close()").close_kindly(code, reason, self._driver.now())
             self._driver.publish()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -711,9 +719,9 @@ class AsyncView(BaseView):
         ``disable_logging`` keeps this ending out of the log; without ``call_on_close_handler``
         ``on_close`` is not called any more.
         """
-        session = self._session
-        if session is None:
+        if self._session is None or self._session.is_closed():
             return
+        session = self._here("safe_close()")
         session.mute(logging=disable_logging, on_close=not call_on_close_handler)
         if self.initiated_upgrade:
             await self.close()
@@ -727,8 +735,8 @@ class AsyncView(BaseView):
         ``on_close`` is called with ``None``. For a peer that is not worth ``CLOSE_TIMEOUT``
         seconds.
         """
-        if self._session is not None:
-            self._session.abort(self._driver.now())
+        if self._session is not None and not self._session.is_closed():
+            self._here("abort()").abort(self._driver.now())
             self._driver.publish()
 
     def strictly_async(self) -> bool:
@@ -737,11 +745,20 @@ class AsyncView(BaseView):
 
     # ------------------------------------------------------------------ for the bindings
 
+    def _here(self, call: str) -> Session:
+        """The session, for a caller in the loop in which it lives."""
+        session, driver = self._attached(call), self._driver
+        if driver.here() != driver.home:
+            raise LocalProtocolError(
+                f"{call}: expected the loop and thread in which {type(self).__name__} is connected,"
+                " got another or none; post() may be called from any thread"
+            )
+        return session
+
     def _offer(self, message: PreparedMessage) -> bool:
-        session = self._session
-        if session is None:
+        if self._session is None:
             return False
-        connection, driver = session.connection, self._driver
+        connection, driver = self._here("broadcast()").connection, self._driver
         if not connection.offer(message):
             if not connection.has_output:
                 return False

@@ -119,6 +119,7 @@ class SessionDriver:
 
     server: Any = None
     sock: Any = None
+    home: None = None
 
     def __init__(self, *, now: float = 1000.0) -> None:
         self.time = now
@@ -156,6 +157,17 @@ class SessionDriver:
             self._again = True
         else:
             self._turn()
+
+    def flush_soon(self) -> None:
+        """Carry out what the session wants."""
+        self.publish()
+
+    def flush(self) -> None:
+        """Carry out what the session wants."""
+        self.publish()
+
+    def here(self) -> None:
+        """There is one thread here, and one loop."""
 
     def post(self, action: Callable[[], None]) -> None:
         """Run ``action``; there is one thread here."""
