@@ -53,10 +53,10 @@ def wire_of(stream: anyio.abc.ByteStream) -> StreamWire:
 
     attributes: Any = stream.extra_attributes
     return StreamWire(
+        runtime(),
         sock=attributes.get(anyio.abc.SocketAttribute.raw_socket, lambda: None)(),
         receive=receive,
         send=stream.send,
         send_eof=stream.send_eof,
         close=stream.aclose,
-        broken=(anyio.BrokenResourceError,),
     )

@@ -17,7 +17,7 @@ def runtime() -> Runtime:
         nursery_name="nursery",
         cancelled=trio.Cancelled,
         broken=(OSError, trio.ClosedResourceError),
-        now=trio.current_time,
+        now=lowlevel.current_clock().current_time,
         event=trio.Event,
         scope=trio.CancelScope,
         open_nursery=trio.open_nursery,
@@ -36,10 +36,10 @@ def runtime() -> Runtime:
 def wire_of(stream: trio.abc.Stream) -> StreamWire:
     """A stream of trio's that somebody else opened, such as a ``trio.SSLStream``."""
     return StreamWire(
+        runtime(),
         sock=getattr(stream, "socket", None),
         receive=stream.receive_some,
         send=stream.send_all,
         send_eof=stream.send_eof if isinstance(stream, trio.abc.HalfCloseableStream) else None,
         close=stream.aclose,
-        broken=(trio.BrokenResourceError,),
     )

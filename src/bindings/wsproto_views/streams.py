@@ -64,7 +64,7 @@ class CancelScope(Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
         /,
-    ) -> bool | None: ...
+    ) -> bool: ...
 
 
 class Nursery(Protocol):
@@ -301,7 +301,7 @@ class StreamDriver:
         self._on_gone = on_gone
         self._leader: _Worker | None = None
         self._standby: _Worker | None = None
-        self._busy: set[_Worker] = set()  # those that run calls
+        self._busy: set[_Worker] = set()  # those whose hook waits
         self._called = False  # a worker is on its way
         self._direct = 0  # turns that callers made since a task of ours ran
         self._in_turn = False  # the session's calls are run right now: publish() comes later
@@ -401,55 +401,55 @@ class StreamDriver:
         session, wire = self.session, self._wire
         while not worker.cancelled:
             self._direct = 0
+            if self._leader is None and self._reads:
+                self._leader = worker
             if session.has_call():
                 await self._run_calls(worker)
                 continue
-            self._turn()
+            self._perform()
             if not self._reads:
+                if session.has_call():
+                    continue  # on_close, for the stream was closed just now
                 return
-            if self._leader is None:
-                self._leader = worker
-            elif self._leader is not worker:
+            if self._leader is not worker:
                 if self._standby is not None:
                     return
                 self._standby = worker
                 worker.wake = self.runtime.event()
                 await worker.wake.wait()
                 self._called = False
-                continue
-            if not session.wants_read:
+            elif not session.wants_read:
                 self._room = self.runtime.event()
                 await self._room.wait()
                 self._room = None
-                continue
-            try:
-                data = await wire.receive()
-            except self.runtime.broken as error:
-                if not self._gone:
-                    self._close(error)
-                continue
-            if self._gone:
-                continue
-            if data:
-                session.received(data, self.now())
             else:
-                self._reads = False
-                session.eof(self.now())
+                try:
+                    data = await wire.receive()
+                except self.runtime.broken as error:
+                    if not self._gone:
+                        self._close(error)
+                    continue
+                if data:
+                    session.received(data, self.now())
+                elif not self._gone:
+                    self._reads = False
+                    session.eof(self.now())
 
     async def _run_calls(self, worker: _Worker) -> None:
         worker.waits = False
-        self._busy.add(worker)
         self._in_turn = True
         try:
             await _watched(dispatch(self.session, worker), worker)
         finally:
-            self._busy.discard(worker)
-            if not worker.waits:
+            if worker.waits:
+                self._busy.discard(worker)
+            else:
                 self._in_turn = False
 
     def hand_over(self, worker: _Worker) -> None:
         """A hook of ``worker`` waits: what was said goes out, and another task reads on."""
         worker.waits = True
+        self._busy.add(worker)
         self._in_turn = False
         if self._leader is worker:
             self._leader = None
@@ -467,7 +467,15 @@ class StreamDriver:
     # ------------------------------------------------------------------ one turn
 
     def _turn(self) -> None:
-        """Carry out all that the session wants now, but for its calls, which need a task."""
+        """Carry out all that the session wants now; its calls and its bytes need a task."""
+        self._perform()
+        if not (self._called or self._in_turn) and (
+            (self._reads and self._leader is None) or self.session.has_call()
+        ):
+            self._call_worker()
+
+    def _perform(self) -> None:
+        """Carry out all that the session wants now and that needs no task."""
         session = self.session
         if session.take_cancel():
             self._cancel_calls()
@@ -482,10 +490,6 @@ class StreamDriver:
         if self._waiters:
             self._wake()
         self._arm()
-        if not self._called and (
-            (self._reads and self._leader is None) or (session.has_call() and not self._in_turn)
-        ):
-            self._call_worker()
         if self._gone:
             self._see_end()
 
@@ -540,21 +544,18 @@ class StreamDriver:
 
     def _write(self) -> None:
         """Give the stream what is queued, as far as it takes it without waiting."""
-        session = self.session
         if self._pending:
             return  # what waits goes first
-        while session.has_output():
-            output = session.take_output()
-            if self._shut:
-                continue  # nobody takes it any more
-            self._pending = join_small(output)
-            self._write_pending()
-            if self._pending:
-                session.write_blocked(self._count_pending(), self.now())
-                if self._writer is None:
-                    self._writer = self.runtime.scope(shield=True)
-                    self.nest.spawn(self._write_on, self._writer)
-                return
+        output = self.session.take_output()
+        if not output or self._shut:
+            return  # or nobody takes it any more
+        self._pending = join_small(output)
+        self._write_pending()
+        if self._pending:
+            self.session.write_blocked(self._count_pending(), self.now())
+            if self._writer is None:
+                self._writer = self.runtime.scope(shield=True)
+                self.nest.spawn(self._write_on, self._writer)
 
     def _write_pending(self) -> None:
         pending = self._pending

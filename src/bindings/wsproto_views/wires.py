@@ -7,15 +7,19 @@ else opened. The third, TLS over such a socket, is in ``tls.py``.
 No runtime: how one waits for a socket is the runtime's. Tests: ``tests/bindings``.
 """
 
+import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from .streams import Runtime, StreamDriver
+    from .streams import CancelScope, Runtime, StreamDriver
+
+logger = logging.getLogger("wsproto_core")
 
 __all__ = ["SocketWire", "StreamWire", "Wire", "join_small"]
 
-READ_SIZE = 1 << 18  # bytes asked for in one read
+READ_SIZE = 1 << 16  # bytes asked for in one read; memory for more costs more than the read
+READ_MORE = 1 << 18  # the same, while as much as was asked for comes
 JOIN = 1 << 16  # bytes: buffers up to this together are joined into one; larger ones not copied
 
 
@@ -51,6 +55,7 @@ class SocketWire:
         self.sock = sock
         self._runtime = runtime
         self._wait_readable = runtime.wait_readable
+        self._size = READ_SIZE
 
     async def receive(self) -> bytes:
         sock = self.sock
@@ -59,9 +64,10 @@ class SocketWire:
             # came meanwhile are read in one go.
             await self._wait_readable(sock)
             try:
-                data: bytes = sock.recv(READ_SIZE)
+                data: bytes = sock.recv(self._size)
             except (BlockingIOError, InterruptedError):
                 continue
+            self._size = READ_MORE if len(data) >= READ_SIZE else READ_SIZE
             return data
 
     def send_now(self, data: Any) -> int:
@@ -90,28 +96,27 @@ class StreamWire:
 
     def __init__(
         self,
+        runtime: "Runtime",
         *,
         sock: Any,
         receive: Callable[[], Awaitable[bytes | bytearray]],
         send: Callable[[bytes], Awaitable[Any]],
         send_eof: Callable[[], Awaitable[Any]] | None,
         close: Callable[[], Awaitable[Any]],
-        broken: tuple[type[Exception], ...],
     ) -> None:
         """``receive`` gives nothing at the end; ``send_eof`` is ``None`` if the stream cannot do
-        that, or raises ``NotImplementedError``; ``broken``: what it raises if the peer is gone."""
+        that, or raises ``NotImplementedError``."""
         self.sock = sock
+        self._runtime = runtime
         self._receive = receive
         self._send = send
         self._send_eof = send_eof
         self._close = close
-        self._broken = broken
+        self._doing: set[CancelScope] = set()
+        self._done = runtime.event()
 
     async def receive(self) -> bytes:
-        try:
-            return bytes(await self._receive())
-        except self._broken as error:
-            raise _cause_of(error) from error
+        return bytes(await self._do(self._receive) or b"")
 
     def send_now(self, data: Any) -> int:
         return 0
@@ -120,16 +125,29 @@ class StreamWire:
         # In parts, so that the session sees the peer take them.
         data = pending[0]
         part = bytes(memoryview(data)[:JOIN])
-        try:
-            await self._send(part)
-        except self._broken as error:
-            raise _cause_of(error) from error
+        await self._do(self._send, part)
         if not pending:
             return  # it was given up meanwhile
         if len(part) == len(data):
             del pending[0]
         else:
             pending[0] = memoryview(data)[len(part) :]
+
+    async def _do(self, call: Callable[..., Awaitable[Any]], *arguments: Any) -> Any:
+        """Use the stream; ``None`` if it was closed meanwhile. Whatever it raises is an end."""
+        scope = self._runtime.scope()
+        self._doing.add(scope)
+        try:
+            with scope:
+                return await call(*arguments)
+        except Exception as error:
+            raise _cause_of(error) from error
+        finally:
+            self._doing.discard(scope)
+            if not self._doing:
+                self._done.set()
+                self._done = self._runtime.event()
+        return None
 
     def shut_write(self, driver: "StreamDriver") -> None:
         if self._send_eof is None:
@@ -140,25 +158,31 @@ class StreamWire:
     async def _end_writing(
         self, driver: "StreamDriver", send_eof: Callable[[], Awaitable[Any]]
     ) -> None:
-        runtime = driver.runtime
         try:
-            with runtime.scope(deadline=runtime.now() + 5.0, shield=True):
+            with self._patience():
                 await send_eof()
         except NotImplementedError:
             driver.end_whole()
-        except (*self._broken, *runtime.broken):
-            pass  # the reader finds out
+        except Exception as error:  # noqa: BLE001 - a stream of any kind; reading finds its end
+            logger.debug("a stream could not end its direction: %r", error)
 
     def close(self, driver: "StreamDriver") -> None:
-        driver.nest.spawn(self._end, driver)
+        driver.nest.spawn(self._end)
 
-    async def _end(self, driver: "StreamDriver") -> None:
-        runtime = driver.runtime
+    async def _end(self) -> None:
+        # Streams of TLS read and write as they close, and must be the only ones.
+        for scope in self._doing:
+            scope.cancel()
         try:
-            with runtime.scope(deadline=runtime.now() + 5.0, shield=True):
+            with self._patience():
+                if self._doing:
+                    await self._done.wait()
                 await self._close()
-        except (*self._broken, *runtime.broken):
-            pass  # it is closed all the same
+        except Exception as error:  # noqa: BLE001 - a stream of any kind; it is closed all the same
+            logger.debug("a stream could not be closed: %r", error)
+
+    def _patience(self) -> "CancelScope":
+        return self._runtime.scope(deadline=self._runtime.now() + 5.0, shield=True)
 
 
 def _cause_of(error: Exception) -> OSError:
