@@ -126,6 +126,7 @@ def test_every_page_can_be_reached() -> None:
 SHOWN = {
     "README.md": ["selectors_server.py"],
     "docs/howto/embed.md": ["selectors_server.py"],
+    "docs/howto/new-runtime.md": ["selectors_views.py"],
     "docs/howto/extensions.md": ["checksum_extension.py"],
     "docs/howto/routes.md": ["own_page.py"],
     "docs/howto/client.md": ["view_client.py"],

@@ -11,14 +11,15 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
 from tests.docs.support import EXAMPLES, background, environment, free_port
-from wsproto_asyncio import HandshakeError, OpCode, connect
+from wsproto_asyncio import HandshakeError, OpCode, WebSocketView, connect
 from wsproto_core import Config
 
 HANDSHAKE = (
@@ -62,7 +63,7 @@ def load(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("server", ["echo_server.py", "selectors_server.py"])
+@pytest.mark.parametrize("server", ["echo_server.py", "selectors_server.py", "selectors_views.py"])
 def test_clients_with_echo_servers(server: str, tmp_path: Path) -> None:
     with served(server, tmp_path) as port:
         url = f"ws://127.0.0.1:{port}/"
@@ -76,6 +77,110 @@ def test_clients_with_echo_servers(server: str, tmp_path: Path) -> None:
             "the server said 3",
             "closed with 1000 counted",
         ]
+
+
+# -------------------------------------------------------------- views in a loop of one's own
+
+
+@pytest.fixture
+def views_loop() -> Iterator[tuple[ModuleType, Any, int]]:
+    """The loop of ``selectors_views.py`` in a thread; it ends with its listener."""
+    module = load("selectors_views.py")
+    seen: list[Any] = []
+
+    class Echo(module.Echo):  # type: ignore[misc,name-defined]
+        CLOSE_TIMEOUT = 0.2
+        PING_INTERVAL = 0.05
+
+        async def on_open(self) -> None:
+            seen.append(self)
+
+        async def on_text(self, text: str) -> None:
+            if text == "stuck":
+                await module.Until(lambda: False)
+            await self.on_receive(text.encode(), OpCode.TEXT)
+
+        async def on_close(self, frame: object = None) -> None:
+            seen.append(frame)
+
+    class Stop(Exception):
+        pass
+
+    def stop() -> None:
+        raise Stop
+
+    def run() -> None:
+        with contextlib.suppress(Stop):
+            loop.run()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        loop = module.Loop(Echo, listener)
+        thread = threading.Thread(target=run)
+        thread.start()
+        loop.seen = seen
+        try:
+            yield module, loop, listener.getsockname()[1]
+        finally:
+            loop.post(stop)
+            thread.join(10)
+    assert not thread.is_alive()
+
+
+def until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.002)
+
+
+def test_views_on_selectors(views_loop: tuple[ModuleType, Any, int]) -> None:
+    """A hook waits for a pong while the loop goes on; another thread posts; both sides close."""
+    _, loop, port = views_loop
+
+    async def talk() -> None:
+        async with connect(f"ws://127.0.0.1:{port}/") as ws:
+            await ws.send("ping")
+            assert await ws.recv() == "ping"
+            await ws.send("x" * 300_000)
+            assert await ws.recv() == "x" * 300_000
+            assert await ws.ping() >= 0
+            loop.seen[0].post("from a thread")
+            assert await ws.recv() == "from a thread"
+
+    asyncio.run(talk())
+    until(lambda: len(loop.seen) == 2 and not loop.drivers)
+    assert loop.seen[1].close_code == 1000
+
+
+def test_views_on_selectors_watch_the_time(views_loop: tuple[ModuleType, Any, int]) -> None:
+    _, loop, port = views_loop
+
+    async def talk() -> None:
+        async with connect(f"ws://127.0.0.1:{port}/", WaitingView) as ws:
+            await pinged.wait()
+            await ws.send("stuck")
+            await ws.send_close(4000)
+
+    pinged = asyncio.Event()
+
+    class WaitingView(WebSocketView):
+        async def on_ping(self, data: bytes) -> None:
+            pinged.set()
+
+        async def on_text(self, text: str) -> None:
+            pass
+
+    asyncio.run(talk())
+    until(lambda: len(loop.seen) == 2 and not loop.drivers)  # the hook was cancelled in time
+
+
+def test_views_on_selectors_lose_the_peer(views_loop: tuple[ModuleType, Any, int]) -> None:
+    _, loop, port = views_loop
+    with socket.create_connection(("127.0.0.1", port), 5) as sock:
+        sock.sendall(HANDSHAKE)
+        assert sock.recv(4096).startswith(b"HTTP/1.1 101 ")
+    until(lambda: len(loop.seen) == 2 and not loop.drivers)
+    assert loop.seen[1] is None
 
 
 def test_own_page(tmp_path: Path) -> None:
