@@ -3,8 +3,9 @@
     python tests/autobahn/peer.py RUNTIME serve          # prints its address; ends with its input
     python tests/autobahn/peer.py RUNTIME run URL AGENT  # every case that the server at URL has
 
-``RUNTIME`` is asyncio or threads. ``run.py`` starts it. The limits are raised: the suite's messages
-have up to 16 MiB, in one frame, and it asks for the echo in one frame too.
+``RUNTIME`` is asyncio, trio, anyio-asyncio, anyio-trio or threads. ``run.py`` starts it. The limits
+are raised: the suite's messages have up to 16 MiB, in one frame, and it asks for the echo in one
+frame too.
 """
 
 from __future__ import annotations
@@ -12,14 +13,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import anyio
+import trio
+
+import wsproto_anyio
 import wsproto_asyncio
 import wsproto_threading
+import wsproto_trio
 from wsproto_core import ConnectionClosed, HandshakeError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from wsproto_core import OpCode
 
@@ -34,31 +40,33 @@ class Limits:
     MAX_FRAME_SIZE: int | None = 32 << 20
 
 
-# ---------------------------------------------------------------------------------- asyncio
+# ---------------------------------------------------------------------------------- with a loop
 
 
-class Echo(Limits, wsproto_asyncio.WebSocketView):
-    """Sends back what comes."""
+def echo_of(binding: Any) -> Any:
+    """A view of ``binding`` that sends back what comes."""
 
-    async def on_receive(self, message: bytes, opcode: OpCode) -> None:
+    async def on_receive(self: Any, message: bytes, opcode: OpCode) -> None:
         await self.send(message, opcode)
 
+    return type("Echo", (Limits, binding.WebSocketView), {"on_receive": on_receive})
 
-async def serving() -> None:
-    async with wsproto_asyncio.serve(Echo, "127.0.0.1", 0) as server:
+
+async def serving(binding: Any, in_thread: Callable[..., Awaitable[object]]) -> None:
+    async with binding.serve(echo_of(binding), "127.0.0.1", 0) as server:
         print(f"ws://127.0.0.1:{server.port}", flush=True)
         # The runner holds our input: when it is gone, so are we.
-        await asyncio.to_thread(sys.stdin.read)
+        await in_thread(sys.stdin.read)
 
 
-async def run(url: str, agent: str) -> None:
-    connect = wsproto_asyncio.connect
+async def run(binding: Any, url: str, agent: str) -> None:
+    connect, echo = binding.connect, echo_of(binding)
     async with connect(f"{url}/getCaseCount") as asking:
         count = int(await asking.recv())
     for number in range(1, count + 1):
         try:
-            view = await connect(f"{url}/runCase?case={number}&agent={agent}", Echo)
-            await view.run_forever()
+            async with connect(f"{url}/runCase?case={number}&agent={agent}", echo) as view:
+                await view.run_forever()
         except EXPECTED as error:
             print(f"case {number}: {error}", flush=True)
     async with connect(f"{url}/updateReports?agent={agent}"):
@@ -95,11 +103,29 @@ def plain_run(url: str, agent: str) -> None:
         pass
 
 
-RUNTIMES: dict[str, tuple[Callable[[], None], Callable[[str, str], None]]] = {
+Side = tuple["Callable[[], object]", "Callable[[str, str], object]"]
+
+
+def on_anyio(backend: str) -> Side:
+    binding, in_thread = wsproto_anyio, anyio.to_thread.run_sync
+    return (
+        lambda: anyio.run(serving, binding, in_thread, backend=backend),
+        lambda url, agent: anyio.run(run, binding, url, agent, backend=backend),
+    )
+
+
+# How each runtime serves, and how it runs the cases of a server.
+RUNTIMES: dict[str, Side] = {
     "asyncio": (
-        lambda: asyncio.run(serving()),
-        lambda url, agent: asyncio.run(run(url, agent)),
+        lambda: asyncio.run(serving(wsproto_asyncio, asyncio.to_thread)),
+        lambda url, agent: asyncio.run(run(wsproto_asyncio, url, agent)),
     ),
+    "trio": (
+        lambda: trio.run(serving, wsproto_trio, trio.to_thread.run_sync),
+        lambda url, agent: trio.run(run, wsproto_trio, url, agent),
+    ),
+    "anyio-asyncio": on_anyio("asyncio"),
+    "anyio-trio": on_anyio("trio"),
     "threads": (plain_serving, plain_run),
 }
 

@@ -332,7 +332,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--role", choices=("server", "client", "both"), default="both", help="which of our sides"
     )
-    parser.add_argument("--runtime", choices=("asyncio", "threads"), default="asyncio")
+    runtimes = ("asyncio", "trio", "anyio-asyncio", "anyio-trio", "threads")
+    parser.add_argument("--runtime", choices=runtimes, default="asyncio")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--profile", choices=tuple(PROFILES), default="default")
     what.add_argument("--groups", help="such as 1-7,9,10 or 6.4 or 9.1.1")
