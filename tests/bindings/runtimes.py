@@ -41,7 +41,6 @@ import trio
 import wsproto_anyio
 import wsproto_asyncio
 import wsproto_threading
-import wsproto_threading.dial
 import wsproto_trio
 import wsproto_views.sockets
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
@@ -242,6 +241,10 @@ class Runtime(ABC):
     async def released(self, view: Any) -> None:
         """Return when every hook of ``view`` has ended and the stream is closed."""
         await view._driver.settle(view._driver.is_released)
+
+    async def ended(self, server: Any) -> None:
+        """Close a view's ``server``."""
+        await server.close()
 
     def call(self, function: Callable[..., Awaitable[T]], *args: Any) -> T:
         """Run it and wait for the outcome."""
@@ -646,13 +649,12 @@ class Threads(Runtime):
     def overran(self, gate: Gate) -> None:
         gate.open()
 
+    async def ended(self, server: Any) -> None:
+        server.close()
+
     async def released(self, view: Any) -> None:
         with view._driver.lock:
             view._driver.settle(view._driver.is_released)
-
-    def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
-        monkeypatch.setattr(wsproto_threading.dial, "_resolve", lambda *_: _addresses(ports))
-        monkeypatch.setattr(wsproto_threading.dial, "_DELAY", 0.005)
 
     def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
         return _logged(caplog)

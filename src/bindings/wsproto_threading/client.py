@@ -13,8 +13,10 @@ from typing import Any, Generic, TypeVar, overload
 
 from wsproto_core import Session
 from wsproto_views import Dial, HeadersLike, check_place
+from wsproto_views.sockets import begin_unix
+from wsproto_views.socks import check_socks
 
-from .dial import Late, check_socks, open_socket, open_unix, secure
+from .dial import Late, open_socket, secure
 from .driver import Driver
 from .stream import Stream
 from .view import WebSocketView
@@ -107,7 +109,7 @@ class _Connect(Generic[ViewT]):
         uri, view = self._dial.uri, self._dial.view
         tail = b""
         if self._unix is not None:
-            sock = open_unix(self._unix, until)
+            sock = begin_unix(self._unix)
         elif self._sock is not None:
             sock = self._sock
         else:

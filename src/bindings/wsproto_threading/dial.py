@@ -4,8 +4,6 @@ Sockets do not block, and each wait ends at the one deadline. Tests:
 ``tests/bindings/test_io_rows.py``, ``test_proxy.py``.
 """
 
-import errno
-import os
 import selectors
 import socket
 import ssl
@@ -13,18 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain, zip_longest
-from typing import Any, TypeAlias
+from importlib import import_module
+from typing import Any
 
-from wsproto_views import Dial
+from wsproto_views import Dial, sockets
 
 from .stream import Stream, secured
 
-__all__ = ["Late", "check_socks", "open_socket", "open_unix", "secure"]
-
-Address: TypeAlias = tuple[Any, ...]  # as getaddrinfo gives it
-
-_DELAY = 0.25  # seconds before the next address is tried beside the one before (RFC 8305 section 8)
+__all__ = ["Late", "open_socket", "secure"]
 
 
 class Late(Exception):
@@ -54,15 +48,6 @@ def open_socket(dial: Dial[Any], until: float | None) -> tuple[socket.socket, by
             if tunnel.receive_data(data):
                 dial.check_tail(tunnel.tail)
                 return sock, tunnel.tail
-
-
-def open_unix(place: str, until: float | None) -> socket.socket:
-    """A socket that is connected to a Unix socket."""
-    sock = socket.socket(socket.AF_UNIX)
-    with _closing(sock):
-        sock.settimeout(_left(until))
-        sock.connect(place)
-    return sock
 
 
 def secure(sock: socket.socket, context: ssl.SSLContext, name: str, until: float | None) -> Stream:
@@ -110,8 +95,8 @@ def _open_tcp(host: str, port: int, until: float | None) -> socket.socket:
 
     Raises ``OSError``, with the cause of each address if there are several.
     """
-    addresses = _resolve(host, port, until)
-    waiting = list(reversed(addresses))
+    waiting = _resolve(host, port, until)
+    waiting.reverse()
     errors: list[OSError] = []
     with selectors.DefaultSelector() as selector:
         try:
@@ -119,73 +104,57 @@ def _open_tcp(host: str, port: int, until: float | None) -> socket.socket:
                 if waiting:
                     address = waiting.pop()
                     try:
-                        sock = _begin(address)
+                        sock, through = sockets.begin_connect(address)
                     except OSError as error:
-                        errors.append(_explained(error, address))
+                        errors.append(error)
                         continue
+                    if through:
+                        return sock
                     selector.register(sock, selectors.EVENT_WRITE, address)
-                lead = time.monotonic() + _DELAY if waiting else None
-                while selector.get_map():
-                    ends = [at for at in (lead, until) if at is not None]
-                    left = max(0.0, min(ends) - time.monotonic()) if ends else None
-                    ready = selector.select(left)
-                    _left(until)
-                    for key, _ in ready:
-                        sock = key.fileobj  # type: ignore[assignment]
-                        selector.unregister(sock)
-                        number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                        if number == 0:
-                            return sock
-                        sock.close()
-                        errors.append(_explained(OSError(number, ""), key.data))
-                    if waiting and (ready or (lead is not None and time.monotonic() >= lead)):
-                        break  # it has had its lead, or needs none any more
+                connected = _first(selector, bool(waiting), until, errors)
+                if connected is not None:
+                    return connected
         finally:
             for key in list(selector.get_map().values()):
                 selector.unregister(key.fileobj)
                 key.fileobj.close()  # type: ignore[union-attr]
     if len(errors) == 1:
         raise errors[0]
-    numbers = {error.errno for error in errors}
-    number = numbers.pop() or 0 if len(numbers) == 1 else errno.EHOSTUNREACH
-    why = "; ".join(str(error.strerror) for error in errors)
-    raise OSError(number, f"none of {len(errors)} addresses of {host} can be reached: {why}")
+    raise sockets.unreachable(host, errors)
 
 
-def _begin(address: Address) -> socket.socket:
-    """A socket on its way to ``address``."""
-    family, kind, protocol, _, where = address
-    sock = socket.socket(family, kind, protocol)
-    sock.setblocking(False)
-    number = sock.connect_ex(where)
-    if number not in (0, errno.EINPROGRESS, errno.EWOULDBLOCK):
-        sock.close()
-        raise OSError(number, "")
-    return sock
+def _first(
+    selector: selectors.BaseSelector, more: bool, until: float | None, errors: list[OSError]
+) -> socket.socket | None:
+    """The first that is connected. ``None``: one has failed or, with ``more`` to try, has had its
+    lead."""
+    lead = time.monotonic() + sockets.LEAD if more else None
+    ends = [at for at in (lead, until) if at is not None]
+    left = max(0.0, min(ends) - time.monotonic()) if ends else None
+    ready = selector.select(left)
+    _left(until)
+    for key, _ in ready:
+        sock = key.fileobj
+        assert isinstance(sock, socket.socket)
+        selector.unregister(sock)
+        try:
+            sockets.end_connect(sock, key.data)
+        except OSError as error:
+            sock.close()
+            errors.append(error)
+        else:
+            return sock
+    return None
 
 
-def _explained(error: OSError, address: Address) -> OSError:
-    number, where = error.errno or 0, address[4]
-    return OSError(number, f"{where[0]} port {where[1]}: {os.strerror(number)}")
+def _resolve(host: str, port: int, until: float | None) -> list[sockets.Address]:
+    found = sockets.numeric(host, port)
+    return sockets.in_turn(_look_up(host, port, until)) if found is None else found
 
 
-def _resolve(host: str, port: int, until: float | None) -> list[Address]:
-    """The addresses of ``host``, the families in turn (RFC 8305 section 4)."""
-    try:
-        # An address needs no look-up.
-        numeric = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=numeric))
-    except socket.gaierror:
-        found = _look_up(host, port, until)
-    first = [item for item in found if item[0] == found[0][0]]
-    others = [item for item in found if item[0] != found[0][0]]
-    turns = chain.from_iterable(zip_longest(first, others))
-    return [item for item in turns if item is not None]
-
-
-def _look_up(host: str, port: int, until: float | None) -> list[Address]:
+def _look_up(host: str, port: int, until: float | None) -> list[sockets.Address]:
     """``getaddrinfo`` knows no deadline, so it has a thread of its own, which may outlive ours."""
-    outcome: list[list[Address] | BaseException] = []
+    outcome: list[list[sockets.Address] | BaseException] = []
 
     def work() -> None:
         try:
@@ -206,41 +175,30 @@ def _look_up(host: str, port: int, until: float | None) -> list[Address]:
 # ---------------------------------------------------------------------------------------- SOCKS
 
 
-def check_socks() -> None:
-    """Raise ``ImportError`` with a way out if the package that speaks SOCKS is missing."""
-    try:
-        import python_socks.sync  # noqa: F401, PLC0415
-    except ImportError:
-        raise ImportError(
-            "a SOCKS proxy needs the package python-socks: pip install 'wsproto-core[proxy]'"
-        ) from None
-
-
 def _through_socks(dial: Dial[Any], until: float | None) -> socket.socket:
-    from python_socks import ProxyError, ProxyTimeoutError, ProxyType  # noqa: PLC0415
-    from python_socks.sync import Proxy  # noqa: PLC0415
-
+    package = import_module("python_socks")
     proxy = dial.proxy
     assert proxy is not None
     host, port = dial.uri.host, dial.uri.port
     if not proxy.resolves_names:
         host = str(_resolve(host, port, until)[0][4][0])
-    way: Any = _Way(until)  # python-socks connects by itself, with a timeout for each step
-    client = Proxy.create(
-        proxy_type=ProxyType[proxy.scheme[:6].upper()],
+    client = import_module("python_socks.sync").Proxy.create(
+        proxy_type=package.ProxyType[proxy.scheme[:6].upper()],
         host=proxy.host,
         port=proxy.port,
         username=proxy.user,
         password=proxy.password,
         rdns=proxy.resolves_names,
-        forward=way,
+        forward=_Way(until),  # by itself it has a timeout for each step
     )
     try:
-        return client.connect(host, port)
-    except ProxyTimeoutError:
+        sock = client.connect(host, port)
+    except package.ProxyTimeoutError:
         raise Late from None
-    except ProxyError as error:
+    except package.ProxyError as error:
         raise dial.proxy_refused(error) from error
+    assert isinstance(sock, socket.socket)
+    return sock
 
 
 class _Way:

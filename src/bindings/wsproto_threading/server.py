@@ -4,7 +4,6 @@ Addresses, TLS and the set of live connections; nothing of the protocol.
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_threading.py``.
 """
 
-import errno
 import logging
 import selectors
 import socket
@@ -15,10 +14,17 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 
 from wsproto_core import Session
-from wsproto_views import Answer, Route, Service, UpgradeRequest, check_place, check_plain
+from wsproto_views import (
+    Answer,
+    Route,
+    Service,
+    UpgradeRequest,
+    check_place,
+    check_plain,
+    sockets,
+)
 
 from .driver import Driver
-from .listen import listen
 from .stream import Stream, WakeUp, secured
 from .view import WebSocketView
 
@@ -27,7 +33,6 @@ __all__ = ["Server", "serve"]
 logger = logging.getLogger("wsproto_core")
 
 _PAUSE = 1.0  # seconds without accepting after the system had no descriptor or thread to give
-_FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 OnRequest: TypeAlias = Callable[[UpgradeRequest], Answer]
@@ -41,10 +46,12 @@ class Server:
         service: Service[WebSocketView],
         listeners: list[socket.socket],
         ssl: ssl_module.SSLContext | None,
+        unix: str | None,
     ) -> None:
         self._service = service
         self._listeners = listeners
         self._ssl = ssl
+        self._unix = unix
         self._drivers: set[Driver] = set()
         self._closing = False
         self._changed = threading.Condition()  # the two above
@@ -62,11 +69,7 @@ class Server:
     @property
     def port(self) -> int | None:
         """The TCP port of the first socket, or ``None`` (a Unix socket, or closed)."""
-        for item in self.sockets:
-            name = item.getsockname()
-            if isinstance(name, tuple):
-                return int(name[1])
-        return None
+        return sockets.port_of(self._listeners)
 
     @property
     def connections(self) -> list[WebSocketView]:
@@ -132,6 +135,8 @@ class Server:
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+        if self._unix is not None:
+            sockets.unlink_unix(self._unix)
         with self._changed:  # whoever told us to end is done with it
             self._wake.close()
 
@@ -141,26 +146,29 @@ class Server:
             self._changed.wait_for(lambda: self._closing, _PAUSE)
 
     def _accept_from(self, listener: socket.socket) -> bool:
-        """Take one connection; false if the system has no room for it."""
-        try:
-            self._begin(*listener.accept())
-        except (OSError, RuntimeError) as error:
-            if isinstance(error, OSError) and error.errno not in _FULL:
-                return True  # it has left already
-            logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, error)
-            return False
-        return True
+        """Take the connections that wait; false if the system has no room for them."""
+        short: Exception | None
+        found, short = sockets.accept(listener)
+        for sock, address in found:
+            try:
+                self._begin(sock, address)
+            except (OSError, RuntimeError) as error:
+                if not isinstance(error, OSError) or error.errno in sockets.SHORT:
+                    short = error
+                # Else it has left already.
+        if short is not None:
+            logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, short)
+        return short is None
 
     def _begin(self, sock: socket.socket, address: Any) -> None:
         """Give the connection to a thread of its own."""
         try:
-            sock.setblocking(False)
             if self._ssl is not None:
                 sock = secured(sock, self._ssl, server_side=True)
             driver = Driver(
                 Stream(sock, shaking=self._ssl is not None),
                 self._new_session,
-                peer=address or None,
+                peer=address,
                 server=self,
                 on_gone=self._forget,
             )
@@ -208,10 +216,25 @@ def serve(
     check_place(sock, unix)
     if on_request is not None:
         check_plain(on_request, "on_request")
-    listeners = listen(host, port, sock, unix, backlog)
+    listeners = _listen(host, port, sock, unix, backlog)
     try:
-        return Server(service, listeners, ssl)
+        return Server(service, listeners, ssl, unix)
     except BaseException:
         for listener in listeners:
             listener.close()
         raise
+
+
+def _listen(
+    host: str | None, port: int, sock: socket.socket | None, unix: str | None, backlog: int
+) -> list[socket.socket]:
+    if unix is not None:
+        return [sockets.listen_unix(unix, backlog)]
+    if sock is not None:
+        sock.setblocking(False)
+        sock.listen(backlog)
+        return [sock]
+    found: list[sockets.Address] = socket.getaddrinfo(
+        host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    return sockets.listen_with(found, backlog)

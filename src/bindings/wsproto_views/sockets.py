@@ -1,7 +1,7 @@
 """Sockets that do not block: where a name leads, connecting, listening. Nothing here waits.
 
 What is done once for all runtimes, with the texts of the errors. Waiting is the caller's.
-Tests: ``tests/bindings/test_io_rows.py``, ``tests/bindings/test_places.py``.
+Tests: ``tests/bindings/test_io_rows.py``, ``tests/bindings/test_endpoints.py``.
 """
 
 import errno
@@ -16,6 +16,7 @@ from typing import Any, TypeAlias
 __all__ = [
     "ACCEPTS",
     "LEAD",
+    "SHORT",
     "Address",
     "accept",
     "begin_connect",
@@ -38,7 +39,8 @@ ACCEPTS = 16  # new connections in one turn of the loop
 
 # What accept() reports of a connection that is gone already, or of a machine that is short.
 _PASSING = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH}
-_SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+"""The errors of a machine that is short of something: it helps to wait."""
 
 
 # ---------------------------------------------------------------------------------- connecting
@@ -188,7 +190,7 @@ def accept(sock: socket.socket) -> tuple[list[tuple[socket.socket, Any]], OSErro
         except (BlockingIOError, InterruptedError):
             break
         except OSError as error:
-            if error.errno in _SHORT:
+            if error.errno in SHORT:
                 return found, error
             if error.errno in _PASSING:
                 continue
