@@ -1,6 +1,6 @@
 """Connecting on threads: ``connect``.
 
-Addresses and TLS; nothing of the protocol. Tests: ``tests/bindings/test_contract.py``,
+Addresses and TLS; nothing of the protocol. Tests: ``tests/bindings/test_endpoints.py``,
 ``tests/bindings/test_threading.py``.
 """
 

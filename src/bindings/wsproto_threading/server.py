@@ -1,7 +1,7 @@
 """Listening on threads: ``serve`` and ``Server``.
 
 Addresses, TLS and the set of live connections; nothing of the protocol.
-Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_threading.py``.
+Tests: ``tests/bindings/test_endpoints.py``, ``tests/bindings/test_threading.py``.
 """
 
 import logging

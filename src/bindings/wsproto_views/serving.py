@@ -1,6 +1,6 @@
 """``AsyncServer``: what servers on every runtime with ``async`` keep: their live connections.
 
-A binding adds listening. No runtime, no I/O. Tests: ``tests/bindings/test_server.py``.
+A binding adds listening. No runtime, no I/O. Tests: ``tests/bindings/test_endpoints.py``.
 """
 
 from abc import ABC, abstractmethod

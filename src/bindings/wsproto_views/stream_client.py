@@ -1,7 +1,7 @@
 """``connect`` for every runtime with nurseries: addresses, proxies, TLS, and the tasks.
 
 No runtime: what it is, ``streams.Runtime`` says. Tests: ``tests/bindings/test_contract.py``,
-``test_places.py``, ``test_reconnect.py``, ``test_proxy.py``.
+``test_endpoints.py``, ``test_reconnect.py``, ``test_proxy.py``.
 """
 
 import socket

@@ -1,7 +1,7 @@
 """``serve`` for every runtime with nurseries: listening, TLS, and the tasks of connections.
 
 No runtime: what it is, ``streams.Runtime`` says. Tests: ``tests/bindings/test_contract.py``,
-``test_places.py``, ``test_server.py``.
+``test_endpoints.py``.
 """
 
 import logging
