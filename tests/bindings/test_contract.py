@@ -4,8 +4,10 @@ One section for each part: settings, attributes, hooks, methods, endings. What a
 in ``test_stress.py``, what the protocol asks in ``tests/core``.
 """
 
+import asyncio
 import logging
 import os
+import re
 import threading
 import time
 from typing import Any
@@ -30,7 +32,7 @@ from wsproto_core import (
     Response,
 )
 from wsproto_core.extensions.deflate import PerMessageDeflate
-from wsproto_views import AsyncView, State, UpgradeRequest, check_view
+from wsproto_views import AsyncView, State, UpgradeRequest, broadcast, check_view
 
 TIMEOUT_REASON = "WebSocket Timeout Error"
 
@@ -1660,6 +1662,63 @@ def test_io_7_1_7_log_the_cause(link: Link, caplog: pytest.LogCaptureFixture) ->
     eventually(lambda: link.view.state is State.CLOSED and bool(lines()))
     assert len(lines()) == 1
     assert "opcode" in lines()[0]
+
+
+# ---------------------------------------------------------------------------------- elsewhere
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        ("send", ("a",)),
+        ("send_text", ("a",)),
+        ("send_binary", (b"a",)),
+        ("send_json", (1,)),
+        ("send_frame", (Frame(OpCode.TEXT),)),
+        ("send_stream", (["a"],)),
+        ("send_ping", ()),
+        ("send_pong", ()),
+        ("ping", ()),
+        ("recv", ()),
+        ("read_frame", ()),
+        ("run_forever", ()),
+        ("initiate_upgrade_to_ws", ()),
+        ("send_close", ()),
+        ("close", ()),
+        ("safe_close", ()),
+        ("abort", ()),
+    ],
+)
+def test_calls_from_elsewhere(server: Link, call: str, arguments: tuple[Any, ...]) -> None:
+    """From outside of the loop: refused in the same words everywhere, and nothing is torn."""
+    if not server.runtime.strictly_async:
+        pytest.skip("views for threads may be called from anywhere")
+    peer = server.open(Echo)
+    view = server.view
+    said = (
+        "expected the loop and thread in which Echo is connected, got another or none; "
+        "post() may be called from any thread"
+    )
+    with pytest.raises(LocalProtocolError, match=re.escape(said)):
+        getattr(view, call)(*arguments).send(None)
+    with pytest.raises(LocalProtocolError, match=re.escape(said)):
+        asyncio.run(_awaited(getattr(view, call)(*arguments)))  # in a loop of another kind, too
+    with pytest.raises(LocalProtocolError, match="broadcast"):
+        broadcast([view], "a")
+    view.post("still there")
+    assert peer.message() == "still there"
+    assert view.is_open
+
+
+def test_a_closed_view_may_be_closed_from_elsewhere(link: Link) -> None:
+    link.open(Echo).bye()
+    eventually(lambda: link.view.state is State.CLOSED)
+    for call in (link.view.close, link.view.safe_close, link.view.send_close, link.view.abort):
+        asyncio.run(_awaited(call()))
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
 
 
 # ---------------------------------------------------------------------------------- contexts

@@ -18,13 +18,12 @@ from typing import Any, cast
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
+from wsproto_views.wires import join_small
 
 from .eager import start
 from .outbox import outbox
 
 __all__ = ["Driver"]
-
-_JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
 
 
 class Driver(asyncio.Protocol):
@@ -236,10 +235,9 @@ class Driver(asyncio.Protocol):
                 pass
             elif len(output) == 1:
                 transport.write(output[0])
-            elif sum(map(len, output)) <= _JOIN:
-                transport.write(b"".join(output))
             else:
-                _write_large(transport, output)
+                for item in join_small(output):
+                    transport.write(item)
             if transport.get_write_buffer_size() or self._blocked:
                 self._look_at_buffer()
 
@@ -307,18 +305,3 @@ class Driver(asyncio.Protocol):
         if not task.cancelled():
             task.exception()  # reported to the session already
         self.publish()
-
-
-def _write_large(transport: asyncio.Transport, output: list[bytes]) -> None:
-    """Write many bytes: small neighbours joined, large buffers as they are."""
-    small: list[bytes] = []
-    for item in output:
-        if len(item) < _JOIN // 4:
-            small.append(item)
-            continue
-        if small:
-            transport.write(b"".join(small))
-            small.clear()
-        transport.write(item)
-    if small:
-        transport.write(b"".join(small))

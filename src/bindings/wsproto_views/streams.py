@@ -276,6 +276,37 @@ class _Worker:
 class StreamDriver:
     """Runs one session over one stream."""
 
+    __slots__ = (
+        "_broken",
+        "_busy",
+        "_called",
+        "_cell",
+        "_direct",
+        "_gone",
+        "_in_turn",
+        "_leader",
+        "_on_gone",
+        "_pending",
+        "_reads",
+        "_room",
+        "_shut",
+        "_standby",
+        "_timer_at",
+        "_told_gone",
+        "_waiters",
+        "_wire",
+        "_writer",
+        "here",
+        "home",
+        "nest",
+        "now",
+        "peer",
+        "runtime",
+        "server",
+        "session",
+        "sock",
+    )
+
     def __init__(
         self,
         nest: Nest,
@@ -291,7 +322,6 @@ class StreamDriver:
         self.nest = nest
         self.runtime = runtime = nest.runtime
         self.now = runtime.now
-        self.post = nest.post
         self.here = runtime.here
         self.home = runtime.here()
         self.server = server
@@ -301,7 +331,7 @@ class StreamDriver:
         self._on_gone = on_gone
         self._leader: _Worker | None = None
         self._standby: _Worker | None = None
-        self._busy: set[_Worker] = set()  # those whose hook waits
+        self._busy: list[_Worker] = []  # those whose hook waits
         self._called = False  # a worker is on its way
         self._direct = 0  # turns that callers made since a task of ours ran
         self._in_turn = False  # the session's calls are run right now: publish() comes later
@@ -331,6 +361,10 @@ class StreamDriver:
         elif not self._called:
             # Who says much in one go without letting others run has it written in one go, too.
             self._call_worker()
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Run ``action`` in the connection's loop, from any thread."""
+        self.nest.post(action)
 
     def flush_soon(self) -> None:
         """Write what is queued, where nothing else is new."""
@@ -442,14 +476,14 @@ class StreamDriver:
             await _watched(dispatch(self.session, worker), worker)
         finally:
             if worker.waits:
-                self._busy.discard(worker)
+                self._busy.remove(worker)
             else:
                 self._in_turn = False
 
     def hand_over(self, worker: _Worker) -> None:
         """A hook of ``worker`` waits: what was said goes out, and another task reads on."""
         worker.waits = True
-        self._busy.add(worker)
+        self._busy.append(worker)
         self._in_turn = False
         if self._leader is worker:
             self._leader = None

@@ -27,6 +27,8 @@ def client_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
 class TlsWire(SocketWire):
     """A socket with TLS on it. ``handshake`` comes first."""
 
+    __slots__ = ("_begun", "_cipher", "_deaf", "_ending", "_incoming", "_outgoing", "_tls")
+
     def __init__(
         self,
         sock: Any,

@@ -51,6 +51,8 @@ class Wire(Protocol):
 class SocketWire:
     """A connected, non-blocking stream socket."""
 
+    __slots__ = ("_runtime", "_size", "_wait_readable", "sock")
+
     def __init__(self, sock: Any, runtime: "Runtime") -> None:
         self.sock = sock
         self._runtime = runtime
