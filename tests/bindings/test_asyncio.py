@@ -2,6 +2,7 @@
 
 import ast
 import asyncio
+import concurrent.futures
 import contextvars
 import sys
 import threading
@@ -316,19 +317,42 @@ def test_a_tight_loop_of_sends_lets_others_run(runtime: Asyncio, link: Link) -> 
     sending.result()
 
 
-def test_cancelled_in_the_context_of_a_client(runtime: Asyncio) -> None:
+def test_cancelled_in_the_context_of_a_client(runtime: Asyncio, log: Log) -> None:
     async def scenario() -> None:
-        async with asyncio.timeout(0.05):
-            async with connect(listener.url(), close_timeout=0.1):
-                await asyncio.sleep(DEADLINE)
+        async with connect(listener.url(), close_timeout=0.1):
+            log.add("open")
+            await asyncio.sleep(2 * DEADLINE)
 
     with Listener() as listener:
         running = runtime.spawn(scenario)
         with listener.accept() as peer:
             peer.answer()
+            log.wait("open")
+            running.cancel()
             assert peer.closed()[0] == 1011
             assert peer.rest() == b""
-            with pytest.raises(TimeoutError):
+            with pytest.raises(concurrent.futures.CancelledError):
+                running.result()
+
+
+def test_cancelled_as_it_opens(runtime: Asyncio) -> None:
+    """At the very moment at which the answer has come: nobody would have the connection."""
+    tasks: list[Any] = []
+
+    async def scenario() -> None:
+        tasks.append(asyncio.current_task())
+        await connect(listener.url(), Opening)
+
+    class Opening(Echo):
+        async def on_open(self) -> None:
+            tasks[0].cancel()
+
+    with Listener() as listener:
+        running = runtime.spawn(scenario)
+        with listener.accept() as peer:
+            peer.answer()
+            assert peer.rest() == b""
+            with pytest.raises(concurrent.futures.CancelledError):
                 running.result()
 
 

@@ -346,6 +346,33 @@ def test_cancelled_while_it_connects() -> None:
         thread.join()
 
 
+def test_cancelled_as_it_opens() -> None:
+    """At the very moment at which the answer has come: nobody would have the connection."""
+
+    class Opening(Echo):
+        async def on_open(self) -> None:
+            scopes[0].cancel()
+
+    async def main() -> None:
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            async with connect(url, Opening):
+                await trio.sleep_forever()
+        assert names() == []
+
+    def peer() -> None:
+        with listener.accept() as there:
+            there.answer()
+            there.rest()
+
+    scopes: list[trio.CancelScope] = []
+    with Listener() as listener:
+        url = listener.url()
+        thread = beside(peer)
+        trio.run(main)
+        thread.join()
+
+
 def test_a_cancelled_send_tears_no_frame() -> None:
     async def main() -> None:
         async with serve(Deaf) as server, connect(url_of(server), extensions=()) as ws:

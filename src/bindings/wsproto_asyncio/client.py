@@ -101,10 +101,11 @@ class _Connect(Generic[ViewT]):
             raise self._dial.too_late() from None
         try:
             await driver.settle(session.is_settled)
-        finally:
-            if not view.initiated_upgrade:
-                driver.abort()
+        except BaseException:
+            driver.abort()  # it may have opened at the last moment, and nobody would have it
+            raise
         if not view.initiated_upgrade:
+            driver.abort()
             await driver.settle(driver.is_released)
             raise session.failure()
         return view

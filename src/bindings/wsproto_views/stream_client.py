@@ -127,10 +127,11 @@ class Connecting(Generic[ViewT]):
         nest.spawn(driver.work)
         try:
             await driver.settle(session.is_settled)
-        finally:
-            if not view.initiated_upgrade:
-                driver.abort()
+        except BaseException:
+            driver.abort()  # it may have opened at the last moment, and nobody would have it
+            raise
         if not view.initiated_upgrade:
+            driver.abort()
             await driver.settle(driver.is_released)
             raise session.failure()
         return view

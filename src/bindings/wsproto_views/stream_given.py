@@ -1,6 +1,6 @@
 """One connection over a stream that somebody else opened: ``serve_stream`` and ``upgraded``.
 
-No runtime: what it is, ``streams.Runtime`` says. Tests: ``tests/bindings/test_streams_given.py``.
+No runtime: what it is, ``streams.Runtime`` says. Tests: ``test_trio.py``, ``test_anyio.py``.
 """
 
 from collections.abc import Callable, Sequence

@@ -4,7 +4,7 @@
 and the stream's end can be what the protocol asks for: our direction ends with a ``close_notify``
 and a FIN while the other is read on to its end, which a runtime's own TLS stream cannot do.
 
-Tests: ``tests/bindings/test_contract.py`` over TLS, ``test_tls.py``.
+Tests: ``tests/bindings/test_contract.py`` over TLS, ``test_endpoints.py``.
 """
 
 import ssl
