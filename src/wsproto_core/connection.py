@@ -105,6 +105,60 @@ class Connection:
     never goes back; only differences matter.
     """
 
+    # More attributes than CPython shares the names of: without slots each connection would hold a
+    # table of its own, and look into it for every one of them.
+    __slots__ = (
+        "__weakref__",
+        "_beats",
+        "_blocked",
+        "_codecs",
+        "_decoder",
+        "_early",
+        "_ends",
+        "_eof",
+        "_error",
+        "_events",
+        "_fragment_size",
+        "_frame_began",
+        "_frame_serial",
+        "_given",
+        "_in_doubt",
+        "_keys",
+        "_last_miss",
+        "_last_ping",
+        "_last_received",
+        "_late_pong",
+        "_messages",
+        "_misses",
+        "_now",
+        "_out",
+        "_out_size",
+        "_pings",
+        "_pong_since",
+        "_random",
+        "_reading",
+        "_received",
+        "_request",
+        "_request_reader",
+        "_response_reader",
+        "_room",
+        "_send_checked",
+        "_sending",
+        "_sent",
+        "_sent_head",
+        "_slept_until",
+        "_stirred",
+        "_taken",
+        "_timers",
+        "agreement",
+        "closed",
+        "config",
+        "latency",
+        "phase",
+        "role",
+        "transport",
+    )
+
     role: Role
     """Which side we are."""
 

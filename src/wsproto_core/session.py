@@ -186,6 +186,43 @@ class Session:
     order and as often as it likes. The view commands and waits for a predicate.
     """
 
+    # As in Connection.
+    __slots__ = (
+        "_alone",
+        "_awaited",
+        "_cancel",
+        "_choice",
+        "_close_timed",
+        "_closing",
+        "_cost",
+        "_deaf",
+        "_full",
+        "_gate",
+        "_given_up",
+        "_hold_until",
+        "_in_hand",
+        "_keeps_control",
+        "_listening",
+        "_over",
+        "_overdue",
+        "_overheard",
+        "_posted",
+        "_queue",
+        "_quiet",
+        "_read_at",
+        "_reader",
+        "_reads",
+        "_route",
+        "_rtts",
+        "_running",
+        "_stragglers",
+        "_told",
+        "_wants_read",
+        "connection",
+        "hooks",
+        "opened",
+    )
+
     connection: Connection
     """The protocol below; ``phase``, ``agreement``, ``closed`` and the like are read there."""
 

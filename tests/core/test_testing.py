@@ -271,15 +271,16 @@ def test_a_pair_may_begin_before_its_handshake() -> None:
     assert isinstance(pair.client_end.events[0], Opened)
 
 
-def test_the_pair_notices_a_broken_connection() -> None:
+def test_the_pair_notices_a_broken_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(opened=False)
-    pair.client.next_deadline = lambda: pair.now  # type: ignore[method-assign]
-    with pytest.raises(AssertionError, match="a loop"):
-        pair.flow()
+    with monkeypatch.context() as broken:
+        broken.setattr(Connection, "next_deadline", lambda _: pair.now)
+        with pytest.raises(AssertionError, match="a loop"):
+            pair.flow()
     pair = Pair()
     pair.server.close(1000, now=pair.now)
     pair.flow()
-    pair.server.data_to_send = lambda: [b"late"]  # type: ignore[method-assign]
+    monkeypatch.setattr(Connection, "data_to_send", lambda _: [b"late"])
     pair.server.transport = Transport.SHUT_WRITE
     with pytest.raises(AssertionError, match="after the end of our direction"):
         pair.look()
@@ -604,9 +605,9 @@ def test_a_stream_that_ends_twice() -> None:
     assert run.closed.code == 1006
 
 
-def test_the_driver_notices_a_broken_session() -> None:
+def test_the_driver_notices_a_broken_session(monkeypatch: pytest.MonkeyPatch) -> None:
     driver, _ = start(Echo)
-    driver.session.next_deadline = lambda: driver.time  # type: ignore[method-assign]
+    monkeypatch.setattr(Session, "next_deadline", lambda _: driver.time)
     with pytest.raises(AssertionError, match="does not move"):
         driver.advance(1.0)
 
