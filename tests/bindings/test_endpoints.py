@@ -178,6 +178,16 @@ def test_ssl_for_a_plain_address(runtime: Runtime, tls: Tls) -> None:
         runtime.connect("ws://localhost/", ssl=tls.client)
 
 
+def test_a_peer_that_sends_on_over_tls_gets_our_close(tls_server: Link) -> None:
+    """Closing with its bytes unread would reset the connection, and that can eat the Close."""
+    peer = tls_server.open(Echo)
+    peer.send(0x83)
+    for _ in range(20):
+        peer.binary(bytes(10_000))
+    assert peer.closed()[0] == 1002
+    assert peer.rest() == b""
+
+
 # ---------------------------------------------------------------------------------- refusals
 
 

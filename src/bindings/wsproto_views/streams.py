@@ -572,7 +572,7 @@ class StreamDriver:
             self._cancel_calls()
             return
         self.session.tick(self.now())
-        self.publish()
+        self._turn()
 
     # ------------------------------------------------------------------ writing
 

@@ -98,7 +98,8 @@ class TlsWire(SocketWire):
                 self._deaf = True  # nothing that comes counts any more
             elif not parts:
                 raise
-        self._drain()  # new keys, tickets
+        with suppress(OSError):  # who reads is told what is there; who writes hears of it
+            self._drain()  # new keys, tickets
         return b"".join(parts) if parts or ended else None
 
     async def _feed(self) -> None:
@@ -142,6 +143,13 @@ class TlsWire(SocketWire):
     def shut_write(self, driver: "StreamDriver") -> None:
         self._say_goodbye()
         if self._drain():
+            super().shut_write(driver)
+        else:
+            driver.nest.spawn(self._shut_later, driver)
+
+    async def _shut_later(self, driver: "StreamDriver") -> None:
+        with suppress(*self._runtime.broken):  # closed meanwhile, or the peer is gone
+            await self._flush()
             super().shut_write(driver)
 
     def close(self, driver: "StreamDriver") -> None:
