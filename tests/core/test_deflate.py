@@ -183,6 +183,19 @@ def test_a_setting_out_of_range(name: str, value: object) -> None:
         PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "range_"),
+    [
+        ("threshold", -1, "0 or more"),
+        ("level", 10, "1 to 9"),
+        ("server_max_window_bits", 7, "8 to 15"),
+    ],
+)
+def test_a_setting_out_of_range_says_the_range(name: str, value: int, range_: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} must be {range_}, not {value}$"):
+        PerMessageDeflate(**{name: value})  # type: ignore[arg-type]
+
+
 def test_what_is_required_must_be_wanted() -> None:
     with pytest.raises(ValueError, match="require_client_max_window_bits"):
         PerMessageDeflate(require_client_max_window_bits=True, client_max_window_bits=None)
@@ -229,6 +242,7 @@ def test_a_wrong_answer_says_what_was_expected() -> None:
     with pytest.raises(ExtensionError, match=r"8 to 15 .* got '99' .*RFC 7692 7.1") as caught:
         extension.confirm(offers, (("server_max_window_bits", "99"),))
     assert caught.value.close_code == 1010
+    assert caught.value.rule == "RFC 7692 7.1"
     with pytest.raises(ExtensionError, match="expected a value of client_max_window_bits"):
         extension.confirm(offers, (("client_max_window_bits", None),))
     # What is shown of the peer's bytes is escaped and short.
@@ -597,6 +611,34 @@ def test_the_limit_is_exact(backend: str, size: int, bits: int, step: int) -> No
         both = link(backend=backend, **settings)
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+@pytest.mark.parametrize("more", [1, 100_000])
+def test_the_limit_is_exact_where_a_slice_ends(backend: str, slices: int, more: int) -> None:
+    """What may pass is given, in slices that are not too large, and not a byte more."""
+    limit = slices * SLICE
+    both = link(backend=backend, server_max_window_bits=15, client_max_window_bits=15)
+    payload, _ = both.sender.encode(TEXT, bytes(limit + more), True, True, True)
+    out: list[bytes] = []
+    with pytest.raises(PayloadTooBig):
+        read(both.receiver, payload, limit=limit, out=out)
+    assert b"".join(out) == bytes(limit)
+    assert all(len(data) <= SLICE for data in out)
+
+
+def test_a_plain_message_over_a_limit_of_nothing() -> None:
+    assert read(server(), b"", rsv=0, limit=0) == b""
+    with pytest.raises(PayloadTooBig):
+        read(server(), b"x", rsv=0, limit=0)
+
+
+def test_what_is_as_long_deflated_goes_out_plain() -> None:
+    codec = server(backend="zlib", threshold=0)
+    assert codec.encode(TEXT, b"aaaaaa", True, True, None) == (b"aaaaaa", 0)
+    payload, rsv = codec.encode(TEXT, b"aaaaaa", True, True, True)
+    assert (len(payload), rsv) == (6, RSV1)
+    assert codec.encode(TEXT, b"a" * 7, True, True, None)[1] == RSV1
+
+
 def test_a_limit_below_the_first_bytes() -> None:
     for limit in (0, 1, 4):
         with pytest.raises(PayloadTooBig):
@@ -772,7 +814,15 @@ def test_final_blocks_are_counted_where_they_stand() -> None:
 # ------------------------------------------------------------------------- memory
 
 
-@pytest.mark.parametrize("pieces", ["whole", "tail left on", "in steps", "two messages"])
+def test_how_many_final_blocks_are_free() -> None:
+    # (4133 - 4096) * 256 > 4 * 256 + 2 * 4133, and not so for one less.
+    with pytest.raises(ExtensionError, match=r"for each 256 bytes at most, got 4133 in 9290$"):
+        read(server(), b"\x03\x00" * 5000)
+
+
+@pytest.mark.parametrize(
+    "pieces", ["whole", "tail left on", "in steps", "two messages", "after others", "at the mark"]
+)
 def test_final_blocks_are_counted_to_the_byte(pieces: str, monkeypatch: Any) -> None:
     """The error tells how many came in how many bytes, and these are those of the wire."""
     monkeypatch.setattr(ours, "_FREE_FINALS", 3)
@@ -783,6 +833,15 @@ def test_final_blocks_are_counted_to_the_byte(pieces: str, monkeypatch: Any) -> 
     if pieces == "two messages":
         read(codec, block * allowed)
         parts, count, size = [block * 9], allowed + 5, 2 * allowed + 2 * credit + 2 * 5
+    elif pieces == "after others":
+        # A short one and a plain one; only what is compressed counts.
+        read(codec, HELLO)
+        read(codec, bytes(1000), rsv=0)
+        parts, count, size = [block * 20], allowed + 5, 7 + 2 * credit + 2 * (allowed + 5)
+    elif pieces == "at the mark":
+        # The eighth is just paid for: 5 * 256 bytes.
+        stored = b"\x00\xeb\x00\x14\xff" + bytes(235)
+        parts, count, size = [stored + block * 20], allowed + 2, credit + 240 + 2 * (allowed + 2)
     elif pieces == "in steps":
         monkeypatch.setattr(ours, "_STEP", 5)
         parts, count, size = [block * 20], allowed + 1, credit + 2 * (allowed + 1)
@@ -927,4 +986,10 @@ def test_an_error_shows_40_characters_of_a_value() -> None:
     extension = PerMessageDeflate()
     with pytest.raises(ExtensionError) as caught:
         extension.confirm(extension.offers(), (("server_max_window_bits", "9" * 50),))
+    assert f"got '{'9' * 40}'" in str(caught.value)
+    with pytest.raises(ExtensionError) as caught:
+        extension.confirm(extension.offers(), (("server_no_context_takeover", "9" * 50),))
+    assert f"got '{'9' * 40}'" in str(caught.value)
+    with pytest.raises(ExtensionError) as caught:
+        extension.confirm(extension.offers(), (("9" * 50, None),))
     assert f"got '{'9' * 40}'" in str(caught.value)
