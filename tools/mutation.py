@@ -86,8 +86,9 @@ MODULES = {
     "extensions": Target("wsproto_core.extensions.base", ("test_extensions.py",)),
     "connection": Target(
         "wsproto_core.connection",
-        ("test_connection.py", "test_lifecycle.py", "test_timers.py"),
+        ("test_connection.py", "test_prepared.py", "test_lifecycle.py", "test_timers.py"),
     ),
+    "outgoing": Target("wsproto_core.outgoing", ("test_prepared.py", "test_connection.py")),
     "handshake": Target(
         "wsproto_core.handshake", ("test_handshake.py", "test_conformance_handshake.py")
     ),

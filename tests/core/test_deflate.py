@@ -876,6 +876,28 @@ def test_contexts_are_made_when_used_and_dropped_when_idle() -> None:
     assert both.carry(b"Hello" * 99) == b"Hello" * 99
 
 
+def test_what_was_sent_can_be_forgotten_at_any_time(backend: str) -> None:
+    """The next message is as the first was, and the peer, who forgets nothing, reads it."""
+    both = link(backend=backend)
+    sender: Any = both.sender
+    sender.forget_sent()
+    wire = []
+    for forget in (False, False, True, True):
+        if forget:
+            sender.forget_sent()
+        payload, rsv = sender.encode(TEXT, b"Hello" * 99, True, True, True)
+        wire.append(payload)
+        assert read(both.receiver, payload, rsv=rsv) == b"Hello" * 99
+    assert len(wire[1]) < len(wire[0])
+    assert wire[0] == wire[2] == wire[3]
+
+
+def test_codecs_that_encode_alike_have_one_name_in_memory() -> None:
+    names = [server(level=level).prepared_as for level in (1, 1, 9)]  # type: ignore[attr-defined]
+    assert names[0] is names[1]
+    assert names[2] not in names[:2]
+
+
 def test_idle_leaves_messages_in_progress_alone() -> None:
     both = link()
     payload, _ = both.sender.encode(TEXT, b"Hello, ", True, False, True)

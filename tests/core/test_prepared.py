@@ -116,6 +116,7 @@ def test_text_that_is_none_is_refused_in_the_words_of_send(bad: Any) -> None:
     with pytest.raises(LocalProtocolError) as sent:
         Rig(Role.SERVER).connection.send_text(bad)
     assert str(prepared.value) == str(sent.value)
+    assert "(RFC 6455 5.6)" in str(sent.value)
 
 
 @pytest.mark.parametrize(
@@ -171,6 +172,14 @@ def test_connections_that_encode_alike_share_one_buffer(make: Any) -> None:
     (one,), (other,) = first.connection.data_to_send(), second.connection.data_to_send()
     assert one is other
     assert len(message.encodings) == 1
+
+
+def test_what_is_queued_is_counted() -> None:
+    message = PreparedMessage(bytes(100), BINARY)
+    connection = Rig(Role.SERVER).connection
+    for count in range(1, 4):
+        connection.send_prepared(message)
+        assert connection.bytes_to_send == count * 102
 
 
 @pytest.mark.parametrize(
@@ -249,6 +258,19 @@ def test_nothing_refers_over_a_prepared_message() -> None:
         assert reader.read() == [(TEXT, JSON.encode())] * 3
 
 
+@pytest.mark.parametrize("text", ["x", JSON])
+def test_of_any_length(text: str) -> None:
+    """As before: it is the first byte of a frame that tells whether it is compressed."""
+    message = PreparedMessage(text, compress=True)
+    for _ in range(2):
+        rig = server()
+        reader = Reader(rig)
+        rig.connection.send_text(JSON)
+        rig.connection.send_prepared(message)
+        rig.connection.send_text(JSON + JSON)
+        assert [payload.decode() for _, payload in reader.read()] == [JSON, text, JSON + JSON]
+
+
 def test_a_prepared_message_is_the_same_whoever_sends_it_first() -> None:
     """One that has a window would otherwise leave what refers to it."""
     frames = []
@@ -264,7 +286,7 @@ def test_a_prepared_message_is_the_same_whoever_sends_it_first() -> None:
 
 
 def test_one_that_goes_out_plain_leaves_the_window() -> None:
-    message = PreparedMessage("x", compress=False)
+    message = PreparedMessage(JSON, compress=False)
     server().connection.send_prepared(message)
     rig = server()
     rig.connection.send_text(JSON)
@@ -445,7 +467,8 @@ def test_ws_5_4_not_inside_another_message() -> None:
 
 def test_not_before_the_connection_is_open() -> None:
     connection = Connection(Role.SERVER, now=0.0)
-    with pytest.raises(LocalProtocolError, match="a message in state opening"):
+    words = "^a message in state opening: expected it while the connection is open$"
+    with pytest.raises(LocalProtocolError, match=words):
         connection.send_prepared(PreparedMessage("early"))
     assert not connection.offer(PreparedMessage("early"))
 

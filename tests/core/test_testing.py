@@ -64,7 +64,7 @@ from wsproto_core.testing import (
     strategies,
     text,
 )
-from wsproto_views import AsyncView
+from wsproto_views import AsyncView, broadcast
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["docs/howto/fuzz-your-view.md", "docs/reference/testing.md"]
@@ -437,6 +437,34 @@ def test_hooks_sleep_in_virtual_time() -> None:
     # The client left, but what it said before is still handled, within close_timeout.
     assert run_view(Slow, [client_says(text("3"), text("2")), 4.0]).messages == ["3", "2"]
     assert run_view(Slow, [client_says(text("30"), text("2")), 4.0]).messages == []
+
+
+class Flood(AsyncView):
+    """Broadcasts more than its mark, to itself."""
+
+    WRITE_HIGH_WATER = 100
+    EXTENSIONS = ()
+
+    async def on_receive(self, message: bytes, opcode: OpCode) -> None:
+        self.skipped = [view for _ in range(20) for view in broadcast([self], message, opcode)]
+
+
+def test_a_hook_that_broadcasts_more_than_the_mark() -> None:
+    run = run_view(Flood, [client_says(text("x" * 40))])
+    assert run.messages == ["x" * 40] * 20
+    assert run.view.skipped == []
+
+
+def test_a_broadcast_to_a_peer_that_stalls() -> None:
+    driver, view = start(Flood)
+    driver.stall()
+    driver.receive(client_says(text("x" * 40)))
+    # Frames of 42 bytes: the third goes over the mark of 100.
+    assert view.skipped == [view] * 17
+    assert driver.output == b""
+    driver.release()
+    frames, _ = parse_frames(bytes(driver.output), masked=False)
+    assert [frame.payload for frame in frames] == [b"x" * 40] * 3
 
 
 def test_a_view_that_pings_and_closes() -> None:

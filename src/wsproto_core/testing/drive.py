@@ -163,7 +163,8 @@ class SessionDriver:
         self.publish()
 
     def flush(self) -> None:
-        """Carry out what the session wants."""
+        """Write now what the peer takes."""
+        self._write()
         self.publish()
 
     def here(self) -> None:
