@@ -15,12 +15,13 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 VENV_STAMP    := $(VENV)/.made
 DEMO_STAMP    := $(VENV)/.demo-installed
 DEV_STAMP     := $(VENV)/.dev-installed
+BUILD_STAMP   := $(VENV)/.built
 INTEROP_STAMP := $(VENV)/.interop-installed
 BENCH_STAMP   := $(VENV)/.bench-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types format coverage browser interop autobahn fuzz bench clean
+.PHONY: help demo test build check lint types format coverage browser interop autobahn fuzz bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -28,7 +29,9 @@ help: ## show this list
 demo: $(DEMO_STAMP) ## start the demo and print its address (ARGS="--port 9000" are handed on)
 	$(BIN)/wsview demo $(ARGS)
 
-test: $(DEV_STAMP) ## the quick tests
+build: $(BUILD_STAMP) ## the compiled build, in place (`make test` does it too)
+
+test: $(BUILD_STAMP) ## the quick tests
 	$(BIN)/python -m pytest $(ARGS)
 
 check: lint types test coverage ## what CI asks of every change, without browser and peers
@@ -45,7 +48,7 @@ types: $(INTEROP_STAMP) ## mypy, strict (the tests with peers, too)
 	$(BIN)/mypy
 
 coverage: $(DEV_STAMP) ## every branch of the core, reached by the core's own tests
-	$(BIN)/coverage run -m pytest tests/core -q
+	WSPROTO_PURE=1 $(BIN)/coverage run -m pytest tests/core -q
 	$(BIN)/coverage report
 
 browser: $(INTEROP_STAMP) ## the demo in headless Chromium
@@ -85,6 +88,15 @@ $(DEMO_STAMP): $(VENV_STAMP) pyproject.toml
 $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 	$(PIP) install --editable ".[all]" --group dev
 	@touch $@ $(DEMO_STAMP)
+
+# Installing has built it; this does it again after a change. Where there is no compiler, or where
+# WSPROTO_PURE is set, the pure build is used.
+$(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd)
+ifndef WSPROTO_PURE
+	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace
+	@rm -rf build
+endif
+	@touch $@
 
 $(INTEROP_STAMP): $(DEV_STAMP)
 	$(PIP) install --group interop

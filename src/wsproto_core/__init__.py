@@ -4,6 +4,14 @@ Start at ``Connection``; ``docs/design.md`` is the theory of operation. The per-
 ``wsproto_asyncio`` and its siblings.
 """
 
+import os
+
+if os.environ.get("WSPROTO_PURE", "0") not in ("", "0"):
+    from . import _pure
+
+    _pure.install()
+
+from . import framing
 from .config import Config
 from .connection import Buffer, Connection
 from .enums import (
@@ -45,11 +53,13 @@ from .events import (
 )
 from .extensions.base import Agreed, Codec, Extension
 from .frames import Frame
-from .framing import COMPILED
 from .headers import Headers, RequestHead, Response
 from .outgoing import PreparedMessage
 from .session import Accept, Call, CallKind, Hooks, Session, Target
 from .uri import InvalidUri, Uri, parse_uri
+
+COMPILED = not framing.__file__.endswith(".py")
+"""Whether the compiled build is in use; ``WSPROTO_PURE=1`` in the environment prevents it."""
 
 __version__ = "0.1.0"
 

@@ -187,6 +187,9 @@ def _strings(config: Config, name: str) -> None:
     object.__setattr__(config, name, items)
 
 
+_MOST = (1 << 63) - 1  # what the compiled build can count, and the longest frame there can be
+
+
 def _integer(config: Config, name: str, least: int, *, optional: bool = False) -> None:
     value = getattr(config, name)
     if optional and value is None:
@@ -195,6 +198,8 @@ def _integer(config: Config, name: str, least: int, *, optional: bool = False) -
         raise TypeError(f"{name} must be an integer, not {value!r}")
     if value < least:
         raise ValueError(f"{name} must be at least {least}, not {value}")
+    if value > _MOST:
+        raise ValueError(f"{name} must be at most 2**63 - 1, not {value}")
 
 
 # Seconds. On a clock of any size a deadline must lie after now: floats tell a millisecond apart up

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """``Connection``: the whole protocol of one connection, without I/O and without a clock.
 
 It joins the other files: heads (``http11``, ``handshake``), frames (``framing``), messages
@@ -19,7 +20,6 @@ Tests: ``tests/core/test_connection.py``, ``test_timers.py``, ``test_conformance
 
 import math
 import os
-from codecs import utf_8_decode
 from collections.abc import Callable, Hashable, Sequence
 from types import EllipsisType
 from typing import Final, TypeAlias, cast
@@ -49,11 +49,12 @@ from .events import (
     Request,
 )
 from .extensions.base import Codec, Preparer
-from .framing import FrameDecoder, encode_frame, encode_header
+from .framing import FrameDecoder
 from .headers import HeadersLike, RequestHead, Response
 from .http11 import Refusal, RequestReader, ResponseReader, write_request, write_response
 from .lifecycle import TABLE, Action, Input
-from .messages import MessageReader
+from .messages import MessageReader, text_fault
+from .octets import encode_frame, encode_header, utf8_rest
 from .outgoing import Buffer, PreparedMessage, encode_text, snapshot
 from .timers import Timer, Timers
 from .uri import Uri, parse_uri
@@ -73,7 +74,7 @@ _NEVER: Final = math.inf
 _LONG_AGO: Final = -math.inf
 _COST: Final = 64  # what an event costs beside its payload
 
-_NO_LIMIT: Final = 1 << 63
+_NO_LIMIT: Final = (1 << 63) - 1
 
 _BEATS: Final = 8  # heartbeats whose pong we wait for: some peers talk, and never answer a ping
 
@@ -603,7 +604,7 @@ class Connection:
 
     # ------------------------------------------------------------------ outputs
 
-    def events(self, *, hold: bool = False) -> list[Event]:
+    def events(self, hold: bool = False) -> list[Event]:
         """Drain what has happened, in order. Look again until it is empty.
 
         With ``hold`` an ending that is latched stays so: somebody is still at what came before it.
@@ -1012,7 +1013,8 @@ class Connection:
                     room -= messages.resume(events, room)
                     continue
                 budget = batch if batch < room else room  # noqa: FURB136  min() is slow here
-                for opcode, data, flags in decoder.decode(budget):
+                for piece in decoder.decode(budget):
+                    opcode, data, flags = piece
                     if opcode < _CLOSE:
                         room -= messages.add(opcode, data, flags, events)
                         continue
@@ -1132,21 +1134,14 @@ class Connection:
 
     def _check_text(self, data: bytes, final: bool) -> bytes:
         """Check a part of a text message given as bytes; returns what is half a character."""
-        if not self._send_checked and data.isascii():
-            return b""
-        whole = self._send_checked + data
-        try:
-            _, used = utf_8_decode(whole, "strict", final)
-            rest = whole[used:]
-            if len(rest) == 2 and rest[0] == 0xED and rest[1] >= 0xA0:
-                # CPython waits for the third byte of what can only be a surrogate.
-                raise UnicodeDecodeError("utf-8", whole, used, used + 1, "")
-        except UnicodeDecodeError as error:
+        rest = utf8_rest(self._send_checked, data, final)
+        if rest < 0:
+            fault = text_fault(self._send_checked, data, final)
             raise LocalProtocolError(
-                f"expected text in UTF-8, got the byte {whole[error.start]:02x} at position "
-                f"{error.start} (RFC 6455 5.6)"
+                f"expected text in UTF-8, got the byte {fault.object[fault.start]:02x} at position "
+                f"{fault.start} (RFC 6455 5.6)"
             ) from None
-        return rest
+        return (self._send_checked + data)[-rest:] if rest else b""
 
     def _queue_ping(self, payload: bytes, now: float) -> None:
         self._pings.pop(payload, None)

@@ -1,8 +1,10 @@
+# cython: annotation_typing=False
 """What a ``Connection`` can tell you: one class for each kind of news.
 
 Events are values; they know nothing of the connection they came from. ``Message`` and ``Chunk`` are
-made for every message, so they are plain slots classes (frozen costs 200 ns each) whose fields are
-``Final`` for the type checker. Tests: ``tests/core/test_events.py``.
+made for every message, so they are plain slots classes, which the compiled build makes in C (frozen
+dataclasses cost 200 ns each); their fields are ``Final`` for the type checker.
+Tests: ``tests/core/test_events.py``.
 """
 
 from collections.abc import Sequence
@@ -133,9 +135,11 @@ class Opened:
     """The 101 (or, over HTTP/2, the 200), received or sent."""
 
 
-@dataclass(slots=True, eq=True)
 class Message:
     """A complete message: valid, decoded by the extensions, within the limits."""
+
+    __slots__ = ("data", "opcode")
+    __match_args__ = ("data", "opcode")
 
     data: Final[str | bytes]
     """``str`` for text unless ``Config.text_as_bytes``, else ``bytes``."""
@@ -143,10 +147,26 @@ class Message:
     opcode: Final[OpCode]
     """``TEXT`` or ``BINARY``."""
 
+    def __init__(self, data: str | bytes, opcode: OpCode) -> None:
+        self.data = data
+        self.opcode = opcode
 
-@dataclass(slots=True, eq=True)
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Message:
+            return NotImplemented
+        return self.data == other.data and self.opcode == other.opcode
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Message(data={self.data!r}, opcode={self.opcode!r})"
+
+
 class Chunk:
     """A part of a message as it arrived, instead of ``Message`` with ``deliver="chunks"``."""
+
+    __slots__ = ("data", "final", "first", "opcode")
+    __match_args__ = ("data", "opcode", "first", "final")
 
     data: Final[str | bytes]
     """The part, decoded and inflated; may be empty where ``final`` is true."""
@@ -159,6 +179,30 @@ class Chunk:
 
     final: Final[bool]
     """Whether it ends the message."""
+
+    def __init__(self, data: str | bytes, opcode: OpCode, first: bool, final: bool) -> None:
+        self.data = data
+        self.opcode = opcode
+        self.first = first
+        self.final = final
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is not Chunk:
+            return NotImplemented
+        return (self.data, self.opcode, self.first, self.final) == (
+            other.data,
+            other.opcode,
+            other.first,
+            other.final,
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return (
+            f"Chunk(data={self.data!r}, opcode={self.opcode!r}, "
+            f"first={self.first!r}, final={self.final!r})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """``Frame``: one frame, or one whole message shown as a frame.
 
 This is the value that users see in ``on_new_frame``, ``on_close``, ``read_frame`` and
-``send_frame``. The decoder and the encoder (``_framing_py.py``) work on bytes and integers and do
-not know it. Tests: ``tests/core/test_frames.py``.
+``send_frame``. The decoder and the encoder (``framing.py``, ``octets.py``) work on bytes and
+integers and do not know it. Tests: ``tests/core/test_frames.py``.
 """
 
 from dataclasses import dataclass

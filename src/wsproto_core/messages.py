@@ -1,12 +1,14 @@
+# cython: annotation_typing=False
 """Pieces to messages: joining, UTF-8, the limit after decoding (RFC 6455 sections 5.4, 5.6, 8.1).
 
 It does not see headers (``framing.py`` has judged them) and sends nothing. UTF-8 is checked while a
 message arrives, also inside a frame, so that bad text fails at the first byte that cannot be right.
-A message in progress is one growing buffer, never a list of pieces: its memory is bounded by its
-bytes, not by how it was cut. Tests: ``tests/core/test_messages.py``.
+Of a message in progress small pieces are joined as they come, large ones kept until its end: its
+memory is bounded by its bytes, not by how it was cut, and no large payload is copied twice.
+Tests: ``tests/core/test_messages.py``.
 """
 
-import codecs
+from codecs import utf_8_decode
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -15,17 +17,20 @@ from .enums import CloseCode, OpCode
 from .errors import PayloadTooBig, ProtocolError
 from .events import Chunk, Event, Message
 from .framing import FIRST, LAST
+from .octets import utf8_rest
 
 if TYPE_CHECKING:
     from .extensions.base import Codec
 
-__all__ = ["MessageReader"]
+__all__ = ["MessageReader", "text_fault"]
 
 _TEXT: Final = int(OpCode.TEXT)
-_OPCODES: Final = {int(OpCode.TEXT): OpCode.TEXT, int(OpCode.BINARY): OpCode.BINARY}
-_Utf8: Final = codecs.getincrementaldecoder("utf-8")
-_WHOLE: Final = FIRST | LAST
-_NOT_AFTER_ED: Final = range(0xA0, 0xC0)  # UTF-8's second bytes of surrogates (RFC 3629 4)
+_OP_TEXT: Final = OpCode.TEXT
+_OP_BINARY: Final = OpCode.BINARY
+_FIRST: Final[int] = FIRST
+_LAST: Final[int] = LAST
+_WHOLE: Final[int] = FIRST | LAST
+_LARGE: Final = 16 << 10  # bytes: pieces from here on are kept as they are, and joined at the end
 _COST: Final = 64  # what an event costs beside its payload, as in framing
 _BATCH: Final = 2 << 10  # inflates to 2 MiB at most, where a read of 64 KiB would give 64 MiB
 _NO_BATCH: Final = 1 << 62
@@ -56,9 +61,10 @@ class MessageReader:
         self._whole = not codecs and not self._chunks  # what most connections are
         self.busy = False
         self.stirred = False
-        self._buffer = bytearray()
+        self._parts: list[bytes] = []  # of the message in progress, each followed by ...
+        self._tail = bytearray()  # ... what came since
         self._size = 0  # bytes of the message in progress, decoded
-        self._utf8 = _Utf8()
+        self._held = b""  # half a character that its text ends with so far
         self._first = True  # the next chunk is the first of its message
         self._slices: Iterator[tuple[bytes, bool]] = iter(())  # what a codec has still to give
         self._opcode = 0
@@ -66,7 +72,7 @@ class MessageReader:
     @property
     def partial(self) -> bytes | None:
         """What is there of the message in progress; ``None`` outside a message or with chunks."""
-        return bytes(self._buffer) if self._buffer else None
+        return b"".join((*self._parts, self._tail)) if self._parts or self._tail else None
 
     def add(self, opcode: int, data: bytes, flags: int, out: list[Event]) -> int:
         """Take one piece of a data message and append to ``out`` what it completes.
@@ -76,7 +82,7 @@ class MessageReader:
         peer's. While ``busy``, call ``resume`` before the next piece.
         """
         if flags == _WHOLE and self._whole:
-            out.append(Message(self._finish(opcode, data), _OPCODES[opcode]))
+            out.append(self._message(opcode, data))
             return len(data) + _COST
         if self._codecs:
             self._opcode = opcode
@@ -92,7 +98,7 @@ class MessageReader:
                 self._slices = self._decoded(data, flags)
             self.busy = True
             return self.resume(out, _COST if self._chunks else -1)
-        return self._take(opcode, data, bool(flags & LAST), out)
+        return self._take(opcode, data, bool(flags & _LAST), out)
 
     def resume(self, out: list[Event], budget: int) -> int:
         """Go on with the last piece, for about ``budget`` bytes of events (-1: to its end)."""
@@ -115,33 +121,40 @@ class MessageReader:
             )
         if self._chunks:
             return self._take_chunk(opcode, data, final, out)
-        if final and not self._buffer:
+        if final and not self._parts and not self._tail:
             # It came in one slice after all.
             self._size = 0
-            out.append(Message(self._finish(opcode, data), _OPCODES[opcode]))
+            out.append(self._message(opcode, data))
             return len(data) + _COST
         if opcode == _TEXT:
             self._check_text(data, final)
-        self._buffer += data
         if not final:
+            if len(data) < _LARGE:
+                self._tail += data
+            else:
+                if self._tail:
+                    self._parts.append(bytes(self._tail))
+                    self._tail.clear()
+                self._parts.append(data)
             return 0
-        whole = self._buffer
-        self._buffer = bytearray()
+        whole = b"".join((*self._parts, self._tail, data))
+        self._parts.clear()
+        self._tail.clear()
         self._size = 0
-        value: str | bytes
+        value: str | bytes = whole
         if opcode == _TEXT and not self._text_as_bytes:
             value = whole.decode()
-        else:
-            value = bytes(whole)
-        out.append(Message(value, _OPCODES[opcode]))
+        out.append(Message(value, _OP_TEXT if opcode == _TEXT else _OP_BINARY))
         return len(whole) + _COST
 
     def _take_chunk(self, opcode: int, data: bytes, final: bool, out: list[Event]) -> int:
         value: str | bytes = data
         if opcode == _TEXT:
-            text = self._check_text(data, final)
+            held = self._held
+            self._check_text(data, final)
             if not self._text_as_bytes:
-                value = text
+                whole = held + data
+                value = whole[: len(whole) - len(self._held)].decode()
         first = self._first
         self._first = final
         if final:
@@ -150,40 +163,33 @@ class MessageReader:
             # Nothing to show yet: half a character, or an empty slice.
             self._first = first
             return 0
-        out.append(Chunk(value, _OPCODES[opcode], first, final))
+        out.append(Chunk(value, _OP_TEXT if opcode == _TEXT else _OP_BINARY, first, final))
         return len(data) + _COST
 
-    def _finish(self, opcode: int, data: bytes) -> str | bytes:
-        """The value of a message that came in one slice."""
+    def _message(self, opcode: int, data: bytes) -> Message:
+        """The event of a message that came in one slice."""
         if opcode != _TEXT:
-            return data
+            return Message(data, _OP_BINARY)
+        if self._text_as_bytes:
+            self._check_text(data, True)
+            return Message(data, _OP_TEXT)
         try:
-            if not self._text_as_bytes:
-                return data.decode()
-            if not data.isascii():
-                data.decode()
+            return Message(data.decode(), _OP_TEXT)
         except UnicodeDecodeError as error:
             raise _bad_text(error) from None
-        return data
 
-    def _check_text(self, data: bytes, final: bool) -> str:
-        try:
-            text = self._utf8.decode(data, final)
-            if not final and data and data[-1] in _NOT_AFTER_ED:
-                # CPython's decoder waits for the third byte of what can only be a surrogate.
-                held, _ = self._utf8.getstate()
-                if len(held) == 2 and held[0] == 0xED:
-                    raise UnicodeDecodeError("utf-8", held, 0, 1, "invalid continuation byte")
-        except UnicodeDecodeError as error:
-            raise _bad_text(error) from None
-        return text
+    def _check_text(self, data: bytes, final: bool) -> None:
+        rest = utf8_rest(self._held, data, final)
+        if rest < 0:
+            raise _bad_text(text_fault(self._held, data, final)) from None
+        self._held = (self._held + data)[-rest:] if rest else b""
 
     def _decoded(self, data: bytes, flags: int) -> Iterator[tuple[bytes, bool]]:
         """The slices of a piece after all codecs, each with whether it ends the message."""
-        last = bool(flags & LAST)
+        last = bool(flags & _LAST)
         slices: Iterable[bytes] = (data,)
         for codec, rsv in self._codecs:
-            slices = self._through(codec, rsv & flags, slices, bool(flags & FIRST), last)
+            slices = self._through(codec, rsv & flags, slices, bool(flags & _FIRST), last)
         return _mark_last(slices, last)
 
     def _through(
@@ -211,6 +217,17 @@ def _mark_last(slices: Iterable[bytes], last: bool) -> Iterator[tuple[bytes, boo
         held = item
     if held is not None or last:
         yield held or b"", last
+
+
+def text_fault(held: bytes, data: bytes, final: bool) -> UnicodeDecodeError:
+    """What is wrong with a text for which ``utf8_rest(held, data, final)`` is negative."""
+    whole = held + data
+    try:
+        _, used = utf_8_decode(whole, "strict", final)
+    except UnicodeDecodeError as error:
+        return error
+    # A surrogate whose third byte did not come yet.
+    return UnicodeDecodeError("utf-8", whole, used, used + 1, "invalid continuation byte")
 
 
 def _bad_text(error: UnicodeDecodeError) -> ProtocolError:

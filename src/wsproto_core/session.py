@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """``Session``: what a view must do next, as data. It decides and never performs.
 
 A ``Connection`` knows the protocol; a ``Session`` knows hooks: which runs next, which may overlap,
@@ -697,7 +698,7 @@ class Session:
         """Take what the connection has to tell, as far as there is room for it."""
         connection = self.connection
         while self._has_room or self._drops or connection.phase is Phase.CLOSED:
-            events = connection.events(hold=True)
+            events = connection.events(True)
             if not events:
                 self._over = connection.ending or connection.phase in _MUTE
                 if not connection.ending:

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """A table of named deadlines.
 
 It stores times and finds the next one; what happens then is decided in ``connection.py`` and

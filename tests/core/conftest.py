@@ -1,20 +1,22 @@
 """What the core's tests share: each role, each way to cut the stream, and rigs of both."""
 
-import importlib
-import os
-from types import ModuleType
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.core.wire import MakeRig, Rig
-from wsproto_core import Role
+if TYPE_CHECKING:
+    from tests.core.wire import MakeRig, Rig
+    from wsproto_core import Role
+
+# What is imported here by name is imported when a fixture runs: a test may be of either build; see
+# tests/builds.py.
 
 
-@pytest.fixture(params=[Role.CLIENT, Role.SERVER], ids=["client", "server"])
-def role(request: pytest.FixtureRequest) -> Role:
+@pytest.fixture(params=["CLIENT", "SERVER"], ids=["client", "server"])
+def role(request: pytest.FixtureRequest) -> "Role":
     """Rows marked B run as either."""
-    role = request.param
-    assert isinstance(role, Role)
+    role: Role = import_module("wsproto_core").Role[request.param]
     return role
 
 
@@ -25,31 +27,13 @@ def bytewise(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def make_rig(role: Role, bytewise: bool) -> MakeRig:
+def make_rig(role: "Role", bytewise: bool) -> "MakeRig":
     """``make_rig(config, ...)``: an open connection of this role, fed this way."""
-    return lambda config=None, **more: Rig(role, config, bytewise=bytewise, **more)
+    rig = import_module("tests.core.wire").Rig
+    return lambda config=None, **more: rig(role, config, bytewise=bytewise, **more)
 
 
 @pytest.fixture
-def rig(make_rig: MakeRig) -> Rig:
+def rig(make_rig: "MakeRig") -> "Rig":
     """An open connection with the default settings."""
     return make_rig()
-
-
-def builds() -> list[str]:
-    """The names of the modules that there are; the compiled ones if they were built."""
-    names = ["_framing_py"]
-    try:
-        importlib.import_module("wsproto_core._framing_c")
-    except ImportError:
-        if os.environ.get("WSPROTO_REQUIRE_COMPILED") == "1":
-            raise
-    else:
-        names.append("_framing_c")
-    return names
-
-
-@pytest.fixture(params=builds())
-def build(request: pytest.FixtureRequest) -> ModuleType:
-    """A module with ``FrameDecoder``, ``encode_frame`` and ``encode_header``."""
-    return importlib.import_module(f"wsproto_core.{request.param}")

@@ -19,7 +19,7 @@ from wsproto_core import (
     Response,
     Role,
 )
-from wsproto_core.framing import encode_frame
+from wsproto_core.octets import encode_frame
 
 REQUEST = (
     b"GET /%d HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"

@@ -60,6 +60,7 @@ def test_events_are_values(event: Event) -> None:
     ids=lambda event: type(event).__name__,
 )
 def test_all_but_the_hot_ones_are_frozen(event: Event) -> None:
+    assert dataclasses.is_dataclass(event)
     name = dataclasses.fields(event)[0].name
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(event, name, None)

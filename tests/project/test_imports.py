@@ -7,7 +7,6 @@ rules are held by a test and not by good will. Nothing is imported here: the fil
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +19,7 @@ BINDINGS = ROOT / "src" / "bindings"
 # The layers of the core, lowest first. A file may import files above it in this list only.
 # Whoever adds a file says here where it stands.
 LAYERS = (
+    "_pure",
     "entropy",
     "enums",
     "frames",
@@ -30,8 +30,7 @@ LAYERS = (
     "lifecycle",
     "timers",
     "entropy",
-    "_mask_py",
-    "_framing_py",
+    "octets",
     "framing",
     "messages",
     "outgoing",
@@ -112,7 +111,6 @@ TEST_KIT = {
 FOR_DRIVERS = frozenset(
     {"Config", "Connection", "Role", "Session", "Transport", "ConnectionClosed", "uri"}
 )
-COMPILED = ("wsproto_core._framing_c", "wsproto_core._mask_c")
 
 
 @dataclass(frozen=True)
@@ -315,26 +313,6 @@ def test_a_binding_imports_its_own_runtime_and_no_other_binding(file: Path) -> N
 @pytest.mark.parametrize("folder", binding_folders(), ids=by_name)
 def test_every_folder_of_ours_says_what_it_may_import(folder: Path) -> None:
     assert folder.name in THIRD_PARTY
-
-
-# -------------------------------------------------------------------- rule 6: one chooser of builds
-
-
-def every_source() -> Iterator[tuple[Path, Path]]:
-    for file in CORE_FILES:
-        yield file, ROOT / "src"
-    for file in python_files(BINDINGS):
-        yield file, BINDINGS
-
-
-def test_only_framing_chooses_between_the_builds() -> None:
-    choosers = {
-        file.name
-        for file, root in every_source()
-        for item in imports_of(file, root)
-        if item.is_in(*COMPILED)
-    }
-    assert choosers <= {"framing.py"}
 
 
 # ---------------------------------------------------------------------------- `bindings` is no name

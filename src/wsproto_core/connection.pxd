@@ -1,0 +1,93 @@
+# The C types of connection.py for the compiled build. Nothing is decided here.
+#
+# "public" is for the tests that look inside; the pure build hides nothing either.
+
+import cython
+
+from .framing cimport FrameDecoder
+from .messages cimport MessageReader
+from .octets cimport encode_frame, encode_header, utf8_rest
+from .timers cimport Timers
+
+cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
+cdef object _OPEN, _CLOSE_SENT
+cdef double _NEVER, _LONG_AGO
+cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY
+cdef double _LATE
+
+
+cdef class Connection:
+    cdef public object role
+    cdef public object config
+    cdef public object phase
+    cdef public object agreement
+    cdef public object transport
+    cdef public object closed
+    cdef public object latency
+
+    cdef public object _random
+    cdef object _keys
+    cdef Timers _timers
+    cdef public list _events
+    cdef public list _out
+    cdef Py_ssize_t _out_size
+    cdef public object _blocked
+    cdef object _taken
+    cdef object _given
+    cdef object _late_pong
+    cdef double _now
+    cdef double _last_received
+    cdef double _last_ping
+    cdef double _last_miss
+    cdef double _pong_since
+    cdef Py_ssize_t _misses
+    cdef double _slept_until
+    cdef bint _reading
+    cdef public dict _pings
+    cdef tuple _beats
+    cdef Py_ssize_t _frame_serial
+    cdef double _frame_began
+    cdef bint _eof
+    cdef Py_ssize_t _room
+    cdef list _ends
+    cdef object _error
+    cdef object _sent
+    cdef object _received
+    cdef Py_ssize_t _fragment_size
+    cdef int _sending
+    cdef bytes _send_checked
+    cdef public tuple _codecs
+    cdef bint _stirred
+    cdef object _request
+    cdef bytearray _early
+    cdef public FrameDecoder _decoder
+    cdef public MessageReader _messages
+    cdef public object _request_reader
+    cdef public object _response_reader
+    cdef public object _sent_head
+
+    cpdef receive_data(self, data, double now)
+    cpdef list events(self, bint hold=*)
+    cpdef list data_to_send(self)
+
+    cpdef _feed(self, bytes data)
+
+    @cython.locals(
+        decoder=FrameDecoder, messages=MessageReader, events=list, room=Py_ssize_t,
+        batch=Py_ssize_t, budget=Py_ssize_t, opcode=int, data=bytes, flags=int, piece=tuple,
+    )
+    cdef _read_frames(self)
+
+    cdef _owe_pong(self, bytes payload)
+
+    @cython.locals(
+        size=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, head=int, first=bint,
+    )
+    cpdef _send(self, int opcode, bytes data, bint final, compress)
+
+    cdef _queue_ping(self, bytes payload, double now)
+
+    @cython.locals(frame=bytes)
+    cdef _frame(self, int first, bytes payload)
+
+    cdef _write(self, bytes data)

@@ -1,0 +1,44 @@
+# The C types of messages.py for the compiled build. Nothing is decided here.
+
+import cython
+
+from .events cimport Chunk, Message
+from .octets cimport utf8_rest
+
+cdef int _TEXT, _FIRST, _LAST, _WHOLE
+cdef Py_ssize_t _LARGE, _COST, _BATCH, _NO_BATCH
+
+
+cdef class MessageReader:
+    cdef public Py_ssize_t batch
+    cdef public bint busy
+    cdef public bint stirred
+    cdef tuple _codecs
+    cdef bint _chunks
+    cdef bint _text_as_bytes
+    cdef Py_ssize_t _limit
+    cdef object _only
+    cdef bint _whole
+    cdef list _parts
+    cdef bytearray _tail
+    cdef Py_ssize_t _size
+    cdef bytes _held
+    cdef bint _first
+    cdef object _slices
+    cdef int _opcode
+
+    cpdef Py_ssize_t add(self, int opcode, bytes data, int flags, list out) except -1
+
+    @cython.locals(cost=Py_ssize_t, data=bytes)
+    cpdef Py_ssize_t resume(self, list out, Py_ssize_t budget) except -1
+
+    @cython.locals(whole=bytes)
+    cdef Py_ssize_t _take(self, int opcode, bytes data, bint final, list out) except -1
+
+    @cython.locals(whole=bytes, held=bytes, first=bint)
+    cdef Py_ssize_t _take_chunk(self, int opcode, bytes data, bint final, list out) except -1
+
+    cdef Message _message(self, int opcode, bytes data)
+
+    @cython.locals(rest=Py_ssize_t)
+    cdef _check_text(self, bytes data, bint final)

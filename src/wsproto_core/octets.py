@@ -1,0 +1,84 @@
+"""The loops over octets: masking, whole frames, UTF-8 (RFC 6455 sections 5.2, 5.3 and 8.1).
+
+They are apart because they alone have a second source: ``octets.pyx``, in C, which the compiled
+build uses in place of this file. This one is the reference; both give the same for every input. It
+knows nothing of connections. Tests: ``tests/core/test_octets.py``.
+"""
+
+from codecs import utf_8_decode
+from typing import Final
+
+__all__ = ["apply_mask", "encode_frame", "encode_header", "utf8_rest"]
+
+# _XOR[k] maps each byte b to b ^ k, for bytes.translate.
+_XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
+
+# Below this size one big-integer XOR is quicker than four translated slices (measured: 0.3 µs
+# against 0.8 µs at 32 bytes, even at about 600, 200 against 70 µs at 64 KiB).
+_SMALL: Final = 600
+_number: Final = int.from_bytes  # either byte order will do, and the default one is quicker
+
+
+def apply_mask(data: bytes, start: int, stop: int, key: bytes) -> bytes:
+    """``data[start:stop]`` with octet i XORed with ``key[i % 4]``; unmasking is the same.
+
+    ``0 <= start <= stop <= len(data)`` and a key of four bytes are the caller's part.
+    """
+    part = data[start:stop]
+    size = len(part)
+    if size < _SMALL:
+        pad = (key * ((size >> 2) + 1))[:size]
+        return (_number(part) ^ _number(pad)).to_bytes(size)
+    result = bytearray(part)
+    result[0::4] = result[0::4].translate(_XOR[key[0]])
+    result[1::4] = result[1::4].translate(_XOR[key[1]])
+    result[2::4] = result[2::4].translate(_XOR[key[2]])
+    result[3::4] = result[3::4].translate(_XOR[key[3]])
+    return bytes(result)
+
+
+def encode_header(first: int, length: int, mask_bit: int) -> bytes:
+    """A frame's header without the masking key, in the shortest form (RFC 6455 5.2).
+
+    ``mask_bit`` is 0x80 or 0.
+    """
+    if length < 126:
+        return bytes((first, mask_bit | length))
+    if length < 0x10000:
+        return bytes((first, mask_bit | 126, length >> 8, length & 0xFF))
+    return bytes((first, mask_bit | 127)) + length.to_bytes(8, "big")
+
+
+def encode_frame(first: int, payload: bytes, key: bytes) -> bytes:
+    """A whole frame; ``key`` is four bytes to mask with, or empty for none."""
+    size = len(payload)
+    if key:
+        payload = key + apply_mask(payload, 0, size, key)
+        if size < 126:
+            return (first << 8 | 0x80 | size).to_bytes(2, "big") + payload
+        return encode_header(first, size, 0x80) + payload
+    if size < 126:
+        return (first << 8 | size).to_bytes(2, "big") + payload
+    return encode_header(first, size, 0) + payload
+
+
+_NOT_AFTER_ED: Final = range(0xA0, 0xC0)  # second bytes of surrogates (RFC 3629 section 4)
+
+
+def utf8_rest(held: bytes, data: bytes, final: bool) -> int:
+    """Check a part of a text: how many of its last bytes are half a character, or -1 if it is bad.
+
+    ``held`` are the 0 to 3 bytes of half a character that the part before ended with. It is bad at
+    the first byte that cannot be right; with ``final``, also if half a character is left.
+    """
+    if not held and data.isascii():
+        return 0
+    whole = held + data
+    try:
+        _, used = utf_8_decode(whole, "strict", final)
+    except UnicodeDecodeError:
+        return -1
+    rest = len(whole) - used
+    if rest == 2 and whole[used] == 0xED and whole[used + 1] in _NOT_AFTER_ED:
+        return -1  # CPython waits for the third byte of what can only be a surrogate
+    return rest

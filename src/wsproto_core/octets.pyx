@@ -1,0 +1,160 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The loops over octets in C: the second source of ``octets.py``, which says what they do.
+
+The compiled build has this in place of that file. XOR and the search for non-ASCII bytes go word by
+word, through memcpy, which compilers turn into plain loads and vectorise.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+__all__ = ["apply_mask", "encode_frame", "encode_header", "utf8_rest"]
+
+cdef extern from *:
+    """
+    #include <stdint.h>
+    #include <string.h>
+
+    /* to[i] = from[i] ^ key[i % 4]. The two never overlap. */
+    static void xor_octets(uint8_t *restrict to, const uint8_t *restrict from, size_t size,
+                           const uint8_t *key)
+    {
+        uint32_t narrow;
+        uint64_t wide, word;
+        size_t at = 0;
+        memcpy(&narrow, key, 4);
+        wide = (uint64_t)narrow << 32 | narrow;
+        for (; at + 8 <= size; at += 8) {
+            memcpy(&word, from + at, 8);
+            word ^= wide;
+            memcpy(to + at, &word, 8);
+        }
+        for (; at < size; at++)
+            to[at] = from[at] ^ key[at & 3];
+    }
+
+    /* How many octets from the start are ASCII, in steps of 32: less than there are, maybe. */
+    static size_t ascii_run(const uint8_t *data, size_t size)
+    {
+        size_t at = 0;
+        uint64_t word[4];
+        while (at + 32 <= size) {
+            memcpy(word, data + at, 32);
+            if ((word[0] | word[1] | word[2] | word[3]) & UINT64_C(0x8080808080808080))
+                break;
+            at += 32;
+        }
+        return at;
+    }
+    """
+    void xor_octets(uint8_t *to, const uint8_t *from_, size_t size, const uint8_t *key) noexcept nogil
+    size_t ascii_run(const uint8_t *data, size_t size) noexcept nogil
+
+
+cpdef bytes apply_mask(bytes data, Py_ssize_t start, Py_ssize_t stop, bytes key):
+    """As ``octets.apply_mask``."""
+    cdef Py_ssize_t size = stop - start
+    if start < 0 or size < 0 or stop > PyBytes_GET_SIZE(data) or PyBytes_GET_SIZE(key) != 4:
+        raise ValueError("expected 0 <= start <= stop <= len(data) and a key of four bytes")
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
+    xor_octets(
+        <uint8_t *>PyBytes_AS_STRING(result),
+        <const uint8_t *>PyBytes_AS_STRING(data) + start,
+        size,
+        <const uint8_t *>PyBytes_AS_STRING(key),
+    )
+    return result
+
+
+cdef inline Py_ssize_t put_header(uint8_t *to, int first, Py_ssize_t length, int mask_bit) noexcept:
+    """Write a header at ``to``, which has room for ten octets; returns its size."""
+    cdef int at
+    to[0] = <uint8_t>first
+    if length < 126:
+        to[1] = <uint8_t>(mask_bit | length)
+        return 2
+    if length < 0x10000:
+        to[1] = <uint8_t>(mask_bit | 126)
+        to[2] = <uint8_t>(length >> 8)
+        to[3] = <uint8_t>(length & 0xFF)
+        return 4
+    to[1] = <uint8_t>(mask_bit | 127)
+    for at in range(8):
+        to[2 + at] = <uint8_t>(<uint64_t>length >> (56 - 8 * at) & 0xFF)
+    return 10
+
+
+cpdef bytes encode_header(int first, Py_ssize_t length, int mask_bit):
+    """As ``octets.encode_header``."""
+    cdef uint8_t header[10]
+    cdef Py_ssize_t size = put_header(header, first, length, mask_bit)
+    return PyBytes_FromStringAndSize(<char *>header, size)
+
+
+cpdef bytes encode_frame(int first, bytes payload, bytes key):
+    """As ``octets.encode_frame``."""
+    cdef uint8_t header[10]
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(payload)
+    cdef Py_ssize_t masked = PyBytes_GET_SIZE(key)
+    if masked != 0 and masked != 4:
+        raise ValueError("expected a key of four bytes, or none")
+    cdef Py_ssize_t before = put_header(header, first, size, 0x80 if masked else 0)
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, before + masked + size)
+    cdef uint8_t *to = <uint8_t *>PyBytes_AS_STRING(result)
+    cdef const uint8_t *pad = <const uint8_t *>PyBytes_AS_STRING(key)
+    memcpy(to, header, before)
+    if masked:
+        memcpy(to + before, pad, 4)
+        xor_octets(to + before + 4, <const uint8_t *>PyBytes_AS_STRING(payload), size, pad)
+    else:
+        memcpy(to + before, PyBytes_AS_STRING(payload), size)
+    return result
+
+
+cpdef Py_ssize_t utf8_rest(bytes held, bytes data, bint final):
+    """As ``octets.utf8_rest``."""
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t before = PyBytes_GET_SIZE(held)
+    cdef Py_ssize_t place = -before  # negative: in held
+    cdef int more = 0  # octets that the character in progress still needs
+    cdef int had = 0  # octets of it so far
+    cdef uint8_t low = 0x80, high = 0xBF  # what the next of them may be (RFC 3629 section 4)
+    cdef uint8_t octet
+    if before > 3:
+        raise ValueError("expected at most three bytes of half a character")
+    while place < size:
+        if place >= 0 and not more:
+            place += <Py_ssize_t>ascii_run(at + place, size - place)
+            if place == size:
+                break
+        octet = at[place] if place >= 0 else <uint8_t>PyBytes_AS_STRING(held)[before + place]
+        place += 1
+        if more:
+            if octet < low or octet > high:
+                return -1
+            low, high = 0x80, 0xBF
+            more -= 1
+            had = had + 1 if more else 0
+        elif octet >= 0x80:
+            if octet < 0xC2 or octet > 0xF4:
+                return -1
+            had = 1
+            if octet < 0xE0:
+                more = 1
+            elif octet < 0xF0:
+                more = 2
+                if octet == 0xE0:
+                    low = 0xA0
+                elif octet == 0xED:
+                    high = 0x9F
+            else:
+                more = 3
+                if octet == 0xF0:
+                    low = 0x90
+                elif octet == 0xF4:
+                    high = 0x8F
+    if final and more:
+        return -1
+    return had

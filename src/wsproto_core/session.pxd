@@ -1,0 +1,81 @@
+# The C types of session.py for the compiled build. Nothing is decided here.
+
+import cython
+
+from .connection cimport Connection
+from .events cimport Chunk, Message
+
+cdef Py_ssize_t _COST
+cdef double _PATIENCE
+
+
+cdef class Call:
+    cdef readonly object kind
+    cdef readonly object hook
+    cdef readonly tuple arguments
+
+
+cdef class _Trouble:
+    cdef readonly object error
+
+
+cdef class _Start:
+    pass
+
+
+cdef class Session:
+    cdef public Connection connection
+    cdef public object hooks
+    cdef public bint opened
+    cdef object _gate
+    cdef object _route
+    cdef public object _queue
+    cdef public Py_ssize_t _cost
+    cdef public Py_ssize_t _running
+    cdef bint _alone
+    cdef bint _wants_read
+    cdef bint _deaf
+    cdef bint _over
+    cdef list _told
+    cdef Py_ssize_t _closing
+    cdef bint _reader
+    cdef bint _reads
+    cdef bint _in_hand
+    cdef double _read_at
+    cdef double _hold_until
+    cdef bint _keeps_control
+    cdef dict _awaited
+    cdef dict _rtts
+    cdef double _overdue
+    cdef bint _given_up
+    cdef bint _close_timed
+    cdef bint _cancel
+    cdef bint _quiet
+    cdef object _posted
+    cdef object _choice
+
+    cpdef received(self, data, double now)
+    cpdef call_returned(self, Call call, value, double now)
+    cpdef next_call(self)
+    cpdef bint can_begin(self)
+    cpdef bint is_writable(self)
+    cpdef bint has_call(self)
+    cpdef bint has_output(self)
+    cpdef list take_output(self)
+
+    cdef _came_back(self, kind)
+    cdef _look(self, double now)
+    cdef bint _is_busy(self, double now) except -1
+    cdef _take(self, event, double now)
+    cdef bint _takes(self, message) except -1
+    cdef _enqueue(self, event)
+
+    @cython.locals(mark=Py_ssize_t, wants=bint)
+    cdef _balance(self, double now)
+
+    @cython.locals(at=Py_ssize_t, limit=Py_ssize_t)
+    cdef Py_ssize_t _next_at(self) except -2
+    cdef bint _has_hook(self, item) except -1
+
+
+cpdef Py_ssize_t _cost_of(item) except -1

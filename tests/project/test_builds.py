@@ -1,0 +1,85 @@
+"""The two builds: which is in use, that both can be had, and that C does what it is there for."""
+
+import importlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import wsproto_core
+
+ROOT = Path(__file__).resolve().parents[2]
+MODULES = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["ext-modules"]
+NAMES = [module["name"] for module in MODULES]
+
+needs_compiled = pytest.mark.skipif(not wsproto_core.COMPILED, reason="this is the pure build")
+
+
+def _ask(program: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
+def test_the_pure_build_can_be_asked_for() -> None:
+    program = (
+        "import sys, wsproto_core, wsproto_core.testing, wsproto_asyncio\n"
+        "files = [m.__file__ for n, m in sys.modules.items() if n.startswith('wsproto_')]\n"
+        "print(wsproto_core.COMPILED, {f.rpartition('.')[2] for f in files})"
+    )
+    assert _ask(program, WSPROTO_PURE="1") == "False {'py'}"
+
+
+@pytest.mark.parametrize("value", ["", "0"])
+def test_it_is_not_forced_by_accident(value: str) -> None:
+    program = "import wsproto_core; print(wsproto_core.COMPILED)"
+    assert _ask(program, WSPROTO_PURE=value) == _ask(program)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_compiled_module_has_a_pure_source(name: str) -> None:
+    root = ROOT / "src" if name.startswith("wsproto_core.") else ROOT / "src" / "bindings"
+    assert (root / f"{name.replace('.', '/')}.py").is_file()
+
+
+@needs_compiled
+@pytest.mark.parametrize("name", NAMES)
+def test_all_of_it_is_compiled_or_nothing(name: str) -> None:
+    file = importlib.import_module(name).__file__
+    assert file is not None
+    assert not file.endswith(".py")
+
+
+@needs_compiled
+def test_the_mask_loop_is_vectorised() -> None:
+    """Somewhere in it two vector registers are XORed; the scalar tail has none."""
+    instruction = {
+        "x86_64": r"\bv?p?xorp?s?d?\b.*[xyz]mm\d+.*[xyz]mm\d+",
+        "aarch64": r"\beor\s+v\d+",
+    }
+    pattern = instruction.get(platform.machine())
+    if pattern is None or shutil.which("objdump") is None:
+        pytest.skip("needs objdump, on x86-64 or AArch64")
+    file = importlib.import_module("wsproto_core.octets").__file__
+    assert file is not None
+    listing = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", file], capture_output=True, text=True, check=True
+    ).stdout
+    # A register XORed with itself is only a zero.
+    found = [
+        line
+        for line in listing.splitlines()
+        if re.search(pattern, line) and len(set(re.findall(r"[xyz]mm\d+|v\d+", line))) > 1
+    ]
+    assert found
