@@ -48,6 +48,7 @@ cdef class Connection:
     cdef Py_ssize_t _frame_serial
     cdef double _frame_began
     cdef bint _eof
+    cdef bint _in_doubt
     cdef Py_ssize_t _room
     cdef list _ends
     cdef object _error

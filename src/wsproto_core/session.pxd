@@ -51,6 +51,10 @@ cdef class Session:
     cdef bint _close_timed
     cdef bint _cancel
     cdef bint _quiet
+    cdef bint _full
+    cdef bint _listening
+    cdef Py_ssize_t _overheard
+    cdef Py_ssize_t _stragglers
     cdef object _posted
     cdef object _choice
 
@@ -75,6 +79,7 @@ cdef class Session:
 
     @cython.locals(at=Py_ssize_t, limit=Py_ssize_t)
     cdef Py_ssize_t _next_at(self) except -2
+    cdef bint _may_read(self, Py_ssize_t mark) except -1
     cdef bint _has_hook(self, item) except -1
 
 

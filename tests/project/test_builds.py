@@ -1,5 +1,6 @@
 """The two builds: which is in use, that both can be had, and that C does what it is there for."""
 
+import ast
 import importlib
 import os
 import platform
@@ -83,3 +84,32 @@ def test_the_mask_loop_is_vectorised() -> None:
         if re.search(pattern, line) and len(set(re.findall(r"[xyz]mm\d+|v\d+", line))) > 1
     ]
     assert found
+
+
+def _attributes(source: Path) -> dict[str, set[str]]:
+    """For each class that the .pxd beside ``source`` declares: what its methods assign."""
+    declared = re.findall(r"^cdef class (\w+)", source.with_suffix(".pxd").read_text(), re.M)
+    return {
+        item.name: {
+            node.attr
+            for node in ast.walk(item)
+            if isinstance(node, ast.Attribute)
+            and isinstance(node.ctx, ast.Store)
+            and isinstance(node.value, ast.Name)
+            and node.value.id == "self"
+        }
+        for item in ast.parse(source.read_text()).body
+        if isinstance(item, ast.ClassDef) and item.name in declared
+    }
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "src").rglob("*.pxd")), ids=lambda p: p.stem)
+def test_every_attribute_has_its_c_type(source: Path) -> None:
+    """One that is missing in the .pxd would be an AttributeError in the compiled build only."""
+    text = source.read_text()
+    for name, attributes in _attributes(source.with_suffix(".py")).items():
+        body = re.split(r"^cdef class ", text, flags=re.M)
+        block = next(part for part in body if re.match(rf"{name}\b", part))
+        lines = re.findall(r"^    cdef (?:public |readonly )?[\w.]+ ([\w, ]+)$", block, re.M)
+        known = {word for line in lines for word in line.replace(" ", "").split(",")}
+        assert attributes <= known, f"{source.name} lacks {sorted(attributes - known)}"
