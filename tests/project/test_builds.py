@@ -88,7 +88,9 @@ def test_the_mask_loop_is_vectorised() -> None:
 
 def _attributes(source: Path) -> dict[str, set[str]]:
     """For each class that the .pxd beside ``source`` declares: what its methods assign."""
-    declared = re.findall(r"^cdef class (\w+)", source.with_suffix(".pxd").read_text(), re.M)
+    declared = re.findall(
+        r"^cdef class (\w+)", source.with_suffix(".pxd").read_text(), re.MULTILINE
+    )
     return {
         item.name: {
             node.attr
@@ -108,8 +110,10 @@ def test_every_attribute_has_its_c_type(source: Path) -> None:
     """One that is missing in the .pxd would be an AttributeError in the compiled build only."""
     text = source.read_text()
     for name, attributes in _attributes(source.with_suffix(".py")).items():
-        body = re.split(r"^cdef class ", text, flags=re.M)
+        body = re.split(r"^cdef class ", text, flags=re.MULTILINE)
         block = next(part for part in body if re.match(rf"{name}\b", part))
-        lines = re.findall(r"^    cdef (?:public |readonly )?[\w.]+ ([\w, ]+)$", block, re.M)
+        lines = re.findall(
+            r"^    cdef (?:public |readonly )?[\w.]+ ([\w, ]+)$", block, re.MULTILINE
+        )
         known = {word for line in lines for word in line.replace(" ", "").split(",")}
         assert attributes <= known, f"{source.name} lacks {sorted(attributes - known)}"
