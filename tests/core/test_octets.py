@@ -7,7 +7,7 @@ import random
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.core.wire import KEY, frame, header, mask
@@ -97,6 +97,7 @@ def test_every_sequence_of_border_octets(size: int) -> None:
         assert utf8_rest(b"", data, False) == _verdict(data, False), data.hex(" ")
 
 
+@settings(deadline=None)
 @given(st.text(), st.binary(max_size=6), st.text(max_size=40), st.data())
 def test_a_cut_changes_nothing(before: str, odd: bytes, behind: str, choose: st.DataObject) -> None:
     data = before.encode(errors="ignore") + odd + behind.encode(errors="ignore")
