@@ -38,7 +38,6 @@ from wsproto_core import (
     Ping,
     Pong,
     ProtocolError,
-    Role,
     Transport,
 )
 from wsproto_core.extensions import PerMessageDeflate
