@@ -377,4 +377,4 @@ def test_a_fault_is_noticed(spoil: Callable[[list[Event]], list[Event]]) -> None
         report_multiple_bugs=False,
     )
     with pytest.raises(AssertionError):
-        run_state_machine_as_test(TwoPeers, settings=once)
+        run_state_machine_as_test(Spoiled, settings=once)
