@@ -7,6 +7,8 @@ from .events cimport Chunk, Message
 
 cdef Py_ssize_t _COST
 cdef double _PATIENCE
+cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
+cdef object _GATE, _REQUEST, _MESSAGE, _RUN
 
 
 cdef class Call:
@@ -69,6 +71,8 @@ cdef class Session:
 
     cdef _came_back(self, kind)
     cdef _look(self, double now)
+    cdef bint _has_room(self) except -1
+    cdef bint _drops(self) except -1
     cdef bint _is_busy(self, double now) except -1
     cdef _take(self, event, double now)
     cdef bint _takes(self, message) except -1

@@ -171,6 +171,18 @@ _Posted: TypeAlias = str | bytes | PreparedMessage
 
 _NO_HOOKS: Final = Hooks()
 
+# What is asked for every message: an attribute of an enum's class takes as long as all of framing.
+_OPEN: Final = Phase.OPEN
+_CLOSED: Final = Phase.CLOSED
+_DECIDING: Final = Phase.DECIDING
+_CLOSE_SENT: Final = Phase.CLOSE_SENT
+_TEXT: Final = OpCode.TEXT
+_BINARY: Final = OpCode.BINARY
+_GATE: Final = CallKind.GATE
+_REQUEST: Final = CallKind.REQUEST
+_MESSAGE: Final = CallKind.MESSAGE
+_RUN: Final = CallKind.RUN
+
 _PATIENCE: Final = 1.0
 """Seconds: for so long an ending waits for a reader that took a message and may answer it, and
 ``on_close`` for hooks that were cancelled and may clean up. Hooks, which tell when they are done,
@@ -321,9 +333,9 @@ class Session:
         """A hook returned; ``value`` counts for those of the handshake."""
         kind = call.kind
         self._came_back(kind)
-        if kind is CallKind.GATE or kind is CallKind.REQUEST:
+        if kind is _GATE or kind is _REQUEST:
             self._answer(kind, value, now)
-        elif kind is CallKind.RUN:
+        elif kind is _RUN:
             self._run_ended(now)
         self._look(now)
 
@@ -341,16 +353,16 @@ class Session:
                 )
             if kind is not CallKind.ERROR and kind is not CallKind.CLOSE:
                 self._fail(error, now, kind)
-        if kind is CallKind.RUN:
+        if kind is _RUN:
             self._forget_reader()
         self._look(now)
 
     def _came_back(self, kind: CallKind) -> None:
-        if kind is CallKind.RUN:
+        if kind is _RUN:
             return  # nobody waits for it
         if self._given_up and kind is not CallKind.CLOSE:
             self._stragglers = max(self._stragglers - 1, 0)
-        elif kind is CallKind.MESSAGE:
+        elif kind is _MESSAGE:
             self._running -= 1
         else:
             self._alone = False
@@ -408,14 +420,14 @@ class Session:
             if not self._wants_read:
                 self._look(self.connection.time)
             opcode = item.opcode
-            if opcode is OpCode.TEXT:
+            if opcode is _TEXT:
                 if hooks.on_text is not None:
-                    return Call(CallKind.MESSAGE, hooks.on_text, (item.data,))
+                    return Call(_MESSAGE, hooks.on_text, (item.data,))
             elif hooks.on_binary is not None:
-                return Call(CallKind.MESSAGE, hooks.on_binary, (item.data,))
+                return Call(_MESSAGE, hooks.on_binary, (item.data,))
             assert hooks.on_message is not None
             data = item.data if isinstance(item.data, bytes) else item.data.encode()
-            return Call(CallKind.MESSAGE, hooks.on_message, (data, opcode))
+            return Call(_MESSAGE, hooks.on_message, (data, opcode))
         return self._rare_call(item)
 
     def is_finished(self) -> bool:
@@ -424,7 +436,7 @@ class Session:
         A ``run`` that still runs does not count: it may wait for this.
         """
         return (
-            self.connection.phase is Phase.CLOSED
+            self.connection.phase is _CLOSED
             and not self._alone
             and self._running == 0
             and not any(self._has_hook(item) for item in self._queue)
@@ -470,9 +482,9 @@ class Session:
             if not final:
                 raise TypeError("expected a part of a message, got a PreparedMessage")
             self.connection.send_prepared(data)
-        elif opcode == OpCode.TEXT:
+        elif opcode == _TEXT:
             self.connection.send_text(data, final=final, compress=compress)
-        elif opcode == OpCode.BINARY:
+        elif opcode == _BINARY:
             if isinstance(data, str):
                 raise TypeError("expected bytes for a BINARY message, got str")
             self.connection.send_binary(data, final=final, compress=compress)
@@ -538,18 +550,18 @@ class Session:
 
     def can_begin(self) -> bool:
         """Whether a new message may begin: no message of ours is unfinished, or all ended."""
-        return self.connection.sending is None or self.connection.phase is not Phase.OPEN
+        return self.connection.sending is None or self.connection.phase is not _OPEN
 
     def is_writable(self) -> bool:
         """Whether the queue to the peer is below ``write_high_water`` (or nothing more will go)."""
-        return self.connection.below_mark or self.connection.phase is Phase.CLOSED
+        return self.connection.below_mark or self.connection.phase is _CLOSED
 
     def check_sent(self) -> None:
         """After waiting for ``is_writable``: raise if what was queued was dropped instead."""
         connection = self.connection
         # Open and over the mark is no end: another sender was faster to come back.
         if connection.transport is Transport.ABORT or (
-            connection.phase is Phase.CLOSED and not connection.below_mark
+            connection.phase is _CLOSED and not connection.below_mark
         ):
             raise self._ended()
 
@@ -609,11 +621,11 @@ class Session:
 
     def is_closed(self) -> bool:
         """Whether the connection is closed. Hooks may still be running."""
-        return self.connection.phase is Phase.CLOSED
+        return self.connection.phase is _CLOSED
 
     def is_settled(self) -> bool:
         """Whether the opening handshake is over, one way or the other."""
-        return self.connection.phase not in (Phase.OPENING, Phase.DECIDING)
+        return self.connection.phase not in (Phase.OPENING, _DECIDING)
 
     @property
     def close_frame(self) -> Frame | None:
@@ -661,7 +673,7 @@ class Session:
         # The error tells both sides' codes, so it waits for the end of it all; but not for a hook
         # that holds the end back, for the reader may be that hook.
         connection = self.connection
-        over = connection.phase is Phase.CLOSED or connection.ending
+        over = connection.phase is _CLOSED or connection.ending
         return self._over and over and not any(self._is_readable(item) for item in self._queue)
 
     def ends_cleanly(self) -> bool:
@@ -697,24 +709,23 @@ class Session:
     def _look(self, now: float) -> None:
         """Take what the connection has to tell, as far as there is room for it."""
         connection = self.connection
-        while self._has_room or self._drops or connection.phase is Phase.CLOSED:
+        while self._has_room() or self._drops() or connection.phase is _CLOSED:
             events = connection.events(True)
             if not events:
                 self._over = connection.ending or connection.phase in _MUTE
                 if not connection.ending:
                     break
-                if connection.phase is Phase.OPEN and (
+                if connection.phase is _OPEN and (
                     self._is_busy(now) or self._tell(connection.error)
                 ):
                     break
                 events = connection.events()
             for event in events:
                 self._take(event, now)
-        if connection.phase is Phase.CLOSED:
+        if connection.phase is _CLOSED:
             self._await_hooks(now)
         self._balance(now)
 
-    @property
     def _has_room(self) -> bool:
         return self._cost < self.connection.config.read_high_water
 
@@ -731,10 +742,9 @@ class Session:
             return True
         return any(self._has_hook(item) for item in self._queue)
 
-    @property
     def _drops(self) -> bool:
         """Whether messages that find no room are dropped: the only way on to the peer's Close."""
-        return self._closing > 0 and self.connection.phase is Phase.CLOSE_SENT
+        return self._closing > 0 and self.connection.phase is _CLOSE_SENT
 
     def _take(self, event: Event, now: float) -> None:
         kind = type(event)
@@ -779,7 +789,7 @@ class Session:
         if hooks.on_message is not None or not hooks.takes_messages:
             return True
         assert isinstance(message, Message)
-        hook = hooks.on_text if message.opcode is OpCode.TEXT else hooks.on_binary
+        hook = hooks.on_text if message.opcode is _TEXT else hooks.on_binary
         return hook is not None
 
     def _refuse(self, message: Event, now: float) -> None:
@@ -796,7 +806,7 @@ class Session:
         )
 
     def _enqueue(self, event: Event) -> None:
-        if self._has_room or not self._drops:
+        if self._has_room() or not self._drops():
             self._queue.append(event)
             self._cost += _cost_of(event)
 
@@ -830,9 +840,9 @@ class Session:
     def _balance(self, now: float) -> None:
         """Stop reading above the mark, go on at half of it."""
         mark = self.connection.config.read_high_water
-        if self.connection.phase is Phase.DECIDING:
+        if self.connection.phase is _DECIDING:
             wants = self.connection.early_bytes < mark
-        elif self.connection.phase in (Phase.OPEN, Phase.CLOSE_SENT):
+        elif self.connection.phase is _OPEN or self.connection.phase is _CLOSE_SENT:
             wants = self._may_read(mark)
         else:
             wants = True
@@ -847,8 +857,8 @@ class Session:
         the mark once more, for who holds a hook for ever must not make this grow.
         """
         if not self._full:
-            self._full = self._cost >= mark and not self._drops
-        elif self._cost <= mark // 2 or self._drops:
+            self._full = self._cost >= mark and not self._drops()
+        elif self._cost <= mark // 2 or self._drops():
             self._full = self._listening = False
             self._overheard = 0
         elif self.connection.in_doubt and self._overheard < mark:
@@ -900,18 +910,18 @@ class Session:
             assert hooks.on_chunk is not None
             self._running += 1
             data = item.data if isinstance(item.data, bytes) else item.data.encode()
-            return Call(CallKind.MESSAGE, hooks.on_chunk, (data, item.opcode, item.final))
+            return Call(_MESSAGE, hooks.on_chunk, (data, item.opcode, item.final))
         if isinstance(item, Ping):
             assert hooks.on_ping is not None
             self._running += 1
-            return Call(CallKind.MESSAGE, hooks.on_ping, (item.payload,))
+            return Call(_MESSAGE, hooks.on_ping, (item.payload,))
         if isinstance(item, Pong):
             assert hooks.on_pong is not None
             self._running += 1
-            return Call(CallKind.MESSAGE, hooks.on_pong, (item.payload, item.rtt))
+            return Call(_MESSAGE, hooks.on_pong, (item.payload, item.rtt))
         if isinstance(item, _Start):
             assert hooks.run is not None
-            return Call(CallKind.RUN, hooks.run, ())
+            return Call(_RUN, hooks.run, ())
         self._alone = True
         if isinstance(item, Opened):
             assert hooks.on_open is not None
@@ -925,13 +935,13 @@ class Session:
             return Call(CallKind.CLOSE, hooks.on_close, (self.close_frame,))
         if self._gate is not None:
             gate, self._gate = self._gate, None
-            return Call(CallKind.GATE, gate, (item,))
+            return Call(_GATE, gate, (item,))
         assert hooks.on_request is not None
-        return Call(CallKind.REQUEST, hooks.on_request, (item,))
+        return Call(_REQUEST, hooks.on_request, (item,))
 
     def _answer(self, kind: CallKind, value: object, now: float) -> None:
         """What a hook of the handshake gave becomes the answer."""
-        if self.connection.phase is not Phase.DECIDING:
+        if self.connection.phase is not _DECIDING:
             return  # too late: the client went away, or the open timeout ended it
         request = self.connection.request
         assert request is not None
@@ -940,7 +950,7 @@ class Session:
         elif value is None or isinstance(value, Accept):
             if isinstance(value, Accept):
                 self._choice = value
-            if kind is CallKind.GATE:
+            if kind is _GATE:
                 self._go_on(request, now)
             else:
                 self._serve(now)
@@ -966,7 +976,7 @@ class Session:
             self.hooks = target.hooks
             if isinstance(request, Request):
                 self.connection.configure(target.config, now)
-                if self.connection.phase is not Phase.DECIDING:
+                if self.connection.phase is not _DECIDING:
                     return  # the view's origin rule refused it
         if isinstance(request, HttpRequest):
             self._reject(request.refusal, now)
@@ -1003,21 +1013,21 @@ class Session:
     def _is_ending(self, error: BaseException) -> bool:
         """Whether a hook raised nothing but what ended the connection under it."""
         connection = self.connection
-        if not self.is_settled() or (connection.phase is Phase.OPEN and not connection.ending):
+        if not self.is_settled() or (connection.phase is _OPEN and not connection.ending):
             return False
         cause = connection.error
         return isinstance(error, ConnectionClosed) or (
             cause is not None and (error is cause or error is cause.__cause__)
         )
 
-    def _fail(self, error: BaseException, now: float, kind: CallKind = CallKind.MESSAGE) -> None:
+    def _fail(self, error: BaseException, now: float, kind: CallKind = _MESSAGE) -> None:
         """A hook failed: 500 to a request, Close 1011 later; on_error is told, if it may be."""
         phase = self.connection.phase
-        if phase is Phase.DECIDING:
+        if phase is _DECIDING:
             self.connection.reject(_internal_error(), now)
-        elif phase in (Phase.OPENING, Phase.OPEN) and not self._deaf:
+        elif phase in (Phase.OPENING, _OPEN) and not self._deaf:
             self._end_with("a hook raised an exception", error, now)
-        elif kind is CallKind.RUN and phase is Phase.CLOSED:
+        elif kind is _RUN and phase is _CLOSED:
             pass  # it may have outlived on_close
         elif self.opened and not self._given_up:
             self._stop_messages()
@@ -1042,7 +1052,7 @@ class Session:
     def _run_ended(self, now: float) -> None:
         """A view that lives by its own code came to its end: so does the connection."""
         self._forget_reader()
-        if self.connection.phase is Phase.DECIDING:
+        if self.connection.phase is _DECIDING:
             self.connection.reject(_internal_error(), now)
         elif not self.connection.ending:
             self.connection.close(int(CloseCode.NORMAL_CLOSURE), now=now)
