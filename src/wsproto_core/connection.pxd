@@ -69,6 +69,8 @@ cdef class Connection:
 
     cpdef receive_data(self, data, double now)
     cpdef list events(self, bint hold=*)
+    @cython.locals(decoder=FrameDecoder, messages=MessageReader)
+    cpdef bint has_news(self)
     cpdef list data_to_send(self)
 
     cpdef _feed(self, bytes data)

@@ -620,6 +620,20 @@ class Connection:
         self._events = []
         return events
 
+    def has_news(self) -> bool:
+        """Whether ``events()`` may have something to do; false only if all was told and read.
+
+        For who looks after every message: it costs less than an empty list.
+        """
+        decoder, messages = self._decoder, self._messages
+        return (
+            self.phase is not _OPEN
+            or bool(self._events)
+            or bool(self._ends)
+            or (decoder is not None and decoder.pending)
+            or (messages is not None and messages.busy)
+        )
+
     def data_to_send(self) -> list[bytes]:
         """Drain the bytes to write, in order. Joining them is the caller's choice."""
         if self._late_pong is not None and self._blocked <= self.config.write_high_water:

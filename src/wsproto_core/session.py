@@ -710,6 +710,9 @@ class Session:
         """Take what the connection has to tell, as far as there is room for it."""
         connection = self.connection
         while self._has_room() or self._drops() or connection.phase is _CLOSED:
+            if not connection.has_news():
+                self._over = False
+                break
             events = connection.events(True)
             if not events:
                 self._over = connection.ending or connection.phase in _MUTE

@@ -1458,3 +1458,21 @@ def test_what_came_too_late_says_what_the_peer_sent(role: Role, close: bytes, sh
     with pytest.raises(ConnectionClosed) as caught:
         rig.connection.send_text("late")
     assert f"(the peer sent {shown}; we sent {shown})" in str(caught.value)
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+def test_news_are_told_of_until_all_is_read(role: Role) -> None:
+    rig = Rig(role, Config(read_high_water=100))
+    connection = rig.connection
+    assert not connection.has_news()
+    rig.connection.receive_data(rig.frame(0x82, b"x" * 90) * 3, rig.now)
+    seen = 0
+    while connection.has_news():
+        seen += len(connection.events())
+    assert seen == 3
+    assert connection.events() == []
+    connection.receive_data(rig.frame(0x88, close_body(1000)), rig.now)
+    assert connection.has_news()  # the Close waits for somebody to look
+    while connection.events():
+        pass
+    assert connection.has_news()  # nobody knows, once it is not open
