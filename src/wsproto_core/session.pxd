@@ -40,7 +40,7 @@ cdef class Session:
     cdef bint _over
     cdef list _told
     cdef Py_ssize_t _closing
-    cdef bint _reader
+    cdef public bint _reader
     cdef bint _reads
     cdef bint _in_hand
     cdef double _read_at

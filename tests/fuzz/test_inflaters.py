@@ -1,19 +1,20 @@
 """Native code beside ours tells the same (V59): each DEFLATE library that may be installed.
 
-The package itself has no compiled module (``tests/project`` would find one), so these libraries are
-the only native path that a peer's bytes can take besides Python's own zlib.
+And our own compiled build, beside the pure one. ``tests/builds.py`` runs the tests of the core on
+both; here are the inputs of the fuzz targets, compared to the byte.
 """
 
 import random
+from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import pytest
 
 import wsproto_core
 from fuzz.engines import mutate
 from fuzz.harness import load
+from tests.builds import twins
 from wsproto_core import Agreement, Config, Connection, ExtensionNegotiated, Role
 from wsproto_core.extensions import PerMessageDeflate
 
@@ -66,7 +67,43 @@ def test_v59_each_inflater_tells_the_same(library: Library) -> None:
     assert inflated > 50
 
 
-def test_v59_the_package_has_no_compiled_module() -> None:
-    """If it gets one, its tests and the fuzzers must run on both builds and compare."""
-    files = Path(wsproto_core.__file__).parent.rglob("*")
-    assert [file for file in files if file.suffix in (".so", ".pyd", ".pyx", ".c")] == []
+def story(build: Any, role: str, stream: bytes, size: int) -> list[str]:
+    """All that a connection of one build tells and writes, given ``stream`` in parts."""
+    agreed = build.extensions.deflate.PerMessageDeflate(backend="zlib").accept(())
+    connection = build.Connection.after_handshake(
+        build.Role[role],
+        build.Config(max_message_size=2048, max_frame_size=1024, read_high_water=300),
+        build.Agreement(extensions=(build.ExtensionNegotiated("permessage-deflate", (), 0x40),)),
+        now=0.0,
+        codecs=(agreed.codec(build.Role[role]),),
+        random=bytes,
+    )
+    lines: list[str] = []
+    for start in range(0, len(stream), size):
+        connection.receive_data(stream[start : start + size], 0.0)
+        while more := connection.events():
+            lines += map(repr, more)
+        lines.append(b"".join(connection.data_to_send()).hex())
+    return [*lines, repr(connection), repr(connection.error), repr(connection.partial_message)]
+
+
+@pytest.mark.skipif(not wsproto_core.COMPILED, reason="there is no compiled build here")
+@pytest.mark.parametrize("role", ["SERVER", "CLIENT"])
+def test_v59_both_builds_tell_the_same(role: str) -> None:
+    """Events, output, errors and their texts, to the byte, whatever the input and its cut."""
+    with twins.active():
+        pure: Any = import_module("wsproto_core")
+    assert not pure.COMPILED
+    target = load("client_frames" if role == "SERVER" else "server_frames")
+    chooser = random.Random(60)
+    seeds = [seed[3:] for seed in target.SEEDS]
+    told = set()
+    for stream in seeds + [
+        mutate(chooser.choice(seeds), chooser.choice(seeds), target.TOKENS, chooser)
+        for _ in range(1500)
+    ]:
+        size = chooser.choice((1, 2, 7, 1 << 16))
+        seen = story(wsproto_core, role, stream, size)
+        assert story(pure, role, stream, size) == seen, (size, stream.hex())
+        told.add(seen[-2])
+    assert len(told) > 10  # ways to end
