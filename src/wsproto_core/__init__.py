@@ -6,10 +6,9 @@ Start at ``Connection``; ``docs/design.md`` is the theory of operation. The per-
 
 import os
 
-if os.environ.get("WSPROTO_PURE", "0") not in ("", "0"):
-    from . import _pure
+from . import _pure
 
-    _pure.install()
+_pure.install(os.environ)
 
 from . import framing
 from .config import Config

@@ -1,17 +1,18 @@
 """``WSPROTO_PURE=1``: import the pure build where a compiled one is installed.
 
 Extension modules lie beside their sources under the same names, and Python finds them first. This
-turns it round for our packages. Tests: ``tests/project/test_builds.py``.
+turns it round for our packages.
+Tests: ``tests/core/test_pure.py``, ``tests/project/test_builds.py``.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["PureFinder"]
+__all__ = ["PureFinder", "install"]
 
 _COMPILED_PACKAGES = ("wsproto_core", "wsproto_views", "wsproto_asyncio")
 
@@ -33,6 +34,7 @@ class PureFinder:
         return None
 
 
-def install() -> None:
-    """Prefer sources from here on."""
-    sys.meta_path.insert(0, PureFinder)
+def install(environment: Mapping[str, str]) -> None:
+    """Prefer sources from here on, if ``environment`` asks for it."""
+    if environment.get("WSPROTO_PURE", "0") not in ("", "0"):
+        sys.meta_path.insert(0, PureFinder)

@@ -194,3 +194,12 @@ def test_extensions() -> None:
     for wrong in (5, None, "permessage-deflate", deflate):
         with pytest.raises(TypeError, match="extensions must be a sequence of extensions"):
             Config(extensions=wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["max_message_size", "max_frame_size", "read_high_water"])
+def test_no_integer_is_wider_than_a_length_of_the_wire(name: str) -> None:
+    setting: Any = {name: (1 << 63) - 1}
+    assert getattr(Config(**setting), name) == (1 << 63) - 1
+    setting = {name: 1 << 63}
+    with pytest.raises(ValueError, match=rf"{name} must be at most 2\*\*63 - 1, not {1 << 63}"):
+        Config(**setting)

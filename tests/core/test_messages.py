@@ -89,6 +89,18 @@ def test_a_message_in_pieces_costs_when_it_is_whole(text_as_bytes: bool) -> None
     assert one.take() == [binary(b"ab")]
 
 
+@pytest.mark.parametrize("sizes", [(5, 20_000, 7, 7, 30_000, 1), (20_000, 20_000), (16_384, 0)])
+def test_large_and_small_pieces_keep_their_order(sizes: tuple[int, ...]) -> None:
+    one = Reader()
+    parts = [bytes([65 + place]) * size for place, size in enumerate(sizes)]
+    for place, part in enumerate(parts[:-1]):
+        assert one.add(TEXT, part, 0 if place else FIRST) == 0
+        assert one.partial() == b"".join(parts[: place + 1])
+    one.add(TEXT, parts[-1], LAST)
+    assert one.take() == [Message(b"".join(parts).decode(), OpCode.TEXT)]
+    assert one.partial() is None
+
+
 def test_bytes_are_bytes_and_the_types_are_enums() -> None:
     one = Reader()
     one.add(BINARY, b"a", FIRST)

@@ -768,3 +768,14 @@ def test_a_recorder_is_a_connection() -> None:
     assert isinstance(recorder, Connection)
     assert isinstance(recorder.closed, Closed)
     assert isinstance(recorder.close_received, Close)
+
+
+def test_a_record_has_the_fields_of_every_event() -> None:
+    client = Recorder(Role.CLIENT, now=0.0, target="ws://server.example/x")
+    pair = Pair.of(client, Recorder(Role.SERVER, now=0.0), now=0.0)
+    pair.flow()
+    pair.server.send_text("hello")
+    pair.flow()
+    told = [line for line in client.lines if '"Message"' in line]
+    assert len(told) == 1
+    assert '"data": "hello"' in told[0]

@@ -21,7 +21,7 @@ from .. import errors
 from ..config import Config
 from ..connection import Buffer, Connection
 from ..enums import Role
-from ..events import Agreement, ExtensionNegotiated
+from ..events import Agreement, Chunk, ExtensionNegotiated, Message
 from ..extensions.base import Codec
 from ..headers import Headers, HeadersLike, Response
 from ..uri import Uri
@@ -298,8 +298,13 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if isinstance(value, Config):
         return repr(value)
-    if is_dataclass(value):
-        made = {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    names: Iterable[str] = ()
+    if isinstance(value, (Message, Chunk)):
+        names = value.__match_args__
+    elif is_dataclass(value):
+        names = [item.name for item in fields(value)]
+    if names:
+        made = {name: _plain(getattr(value, name)) for name in names}
         return {"a": type(value).__name__, **made}
     return repr(value)  # of a wrong type: the call will say so
 
