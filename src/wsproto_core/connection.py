@@ -1273,7 +1273,7 @@ class Connection:
         self._misses = self._misses + 1 if self._last_received <= self._last_miss else 1
         self._last_miss = now
         if self._misses >= self.config.max_missed_pongs:
-            self._time_out("pong", f"{self._misses} pings in a row without a sign of life", now)
+            self._time_out("pong", f"{self._misses} pings in a row without a sign of life")
         else:
             self._timers.start(Timer.PING, max(self._last_ping + self._interval(), now))
 
@@ -1287,9 +1287,9 @@ class Connection:
         elif self._cannot_judge(at, now):
             self._timers.start(Timer.RECEIVE, now + timeout)
         elif self._frame_began <= self._last_received:
-            self._time_out("receive", f"a frame took longer than {timeout:g} s to arrive", now)
+            self._time_out("receive", f"a frame took longer than {timeout:g} s to arrive")
         else:
-            self._time_out("receive", f"no byte from the peer in {timeout:g} s", now)
+            self._time_out("receive", f"no byte from the peer in {timeout:g} s")
 
     def _cannot_judge(self, at: float, now: float) -> bool:
         """Whether the silence may be ours: we do not read, or overslept."""
@@ -1309,7 +1309,7 @@ class Connection:
         self._slept_until = now
         return True
 
-    def _time_out(self, timer: str, why: str, now: float) -> None:
+    def _time_out(self, timer: str, why: str) -> None:
         error = PeerTimeout(why, timer=timer, close_code=self.config.timeout_close_code)
         self._latch(Input.FAULT, error)
 

@@ -453,6 +453,27 @@ def test_reading_paused_by_us_blames_nobody() -> None:
     assert 1010 <= ended[0] <= 1125
 
 
+@pytest.mark.parametrize(
+    ("config", "at"), [(Config(), 30), (Config(ping_interval=None, receive_timeout=40), 40)]
+)
+def test_a_peer_that_we_do_not_read_is_in_doubt(config: Config, at: float) -> None:
+    """From the first deadline that cannot be judged until reading goes on."""
+    alone = Alone(config=config)
+    connection = alone.connection
+    seen = [connection.in_doubt]
+    connection.set_reading(False, alone.now)
+    for time in (at - 1, at):
+        alone.until(time)
+        seen.append(connection.in_doubt)
+    for reading in (False, True):
+        connection.set_reading(reading, alone.now)
+        seen.append(connection.in_doubt)
+    alone.until(1000)
+    seen.append(connection.in_doubt)
+    assert seen == [False, False, True, True, False, False]
+    assert alone.ended() is not None
+
+
 def test_a_frame_that_we_do_not_read_is_not_slow() -> None:
     alone = Alone(config=Config(ping_interval=None, receive_timeout=30))
     data = alone.frame(0x82, b"data")
