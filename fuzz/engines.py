@@ -8,7 +8,9 @@ git), and save every input that fails there. The random engine has a little feed
 
 import hashlib
 import importlib
+import os
 import random
+import subprocess
 import sys
 import time
 import traceback
@@ -16,6 +18,8 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from wsproto_core import COMPILED
 
 from .harness import MAX_SIZE, Target, load, run_one
 
@@ -213,7 +217,7 @@ def _store(name: str, corpus: Sequence[bytes]) -> None:
 
 
 def run_atheris(name: str, *, runs: int | None = None, seconds: float | None = None) -> int:
-    """Run under Atheris (libFuzzer with coverage of our Python code). Does not return if it can.
+    """Run under Atheris (libFuzzer with coverage of our Python code), in the pure build.
 
     libFuzzer ends the process itself, so each target needs its own.
     """
@@ -226,6 +230,15 @@ def run_atheris(name: str, *, runs: int | None = None, seconds: float | None = N
             file=sys.stderr,
         )
         return 2
+    if COMPILED:
+        # Compiled code has no coverage to guide by, and cannot be imported a second time.
+        command = [sys.executable, "-m", "fuzz", name, "--engine", "atheris"]
+        for option, value in (("--runs", runs), ("--seconds", seconds)):
+            command += [] if value is None else [option, str(value)]
+        pure = {**os.environ, "WSPROTO_PURE": "1"}
+        return subprocess.run(command, env=pure, check=False).returncode  # noqa: S603
+    # Its finder is in place; a second one would stand before that of Atheris.
+    os.environ.pop("WSPROTO_PURE", None)
     for module in [item for item in sys.modules if item.partition(".")[0] == "wsproto_core"]:
         del sys.modules[module]
     for module in [item for item in sys.modules if item.startswith("fuzz.") and item != __name__]:

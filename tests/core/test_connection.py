@@ -1472,8 +1472,44 @@ def test_news_are_told_of_until_all_is_read(role: Role) -> None:
         seen += len(connection.events())
     assert seen == 3
     assert connection.events() == []
+    connection.receive_data(rig.frame(0x82, b"x"), rig.now)
+    assert connection.has_news()  # an event that is made, with nothing behind it
+    assert len(connection.events()) == 1
+    assert not connection.has_news()
     connection.receive_data(rig.frame(0x88, close_body(1000)), rig.now)
     assert connection.has_news()  # the Close waits for somebody to look
     while connection.events():
         pass
     assert connection.has_news()  # nobody knows, once it is not open
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+def test_what_is_still_to_be_inflated_is_news(role: Role) -> None:
+    config = Config(deliver="chunks", max_message_size=None, read_high_water=1000)
+    rig = Rig(role, config, **with_codec(Repeater(100, piece=1000)))
+    connection = rig.connection
+    connection.receive_data(rig.frame(0xC2, b"a" * 100), rig.now)
+    looks = size = 0
+    while connection.has_news():
+        size += sum(len(event.data) for event in connection.events() if isinstance(event, Chunk))
+        looks += 1
+    assert size == 10_000
+    assert looks > 5
+
+
+@pytest.mark.parametrize("role", [Role.CLIENT, Role.SERVER])
+def test_giving_up_after_the_end_adds_no_blame(role: Role) -> None:
+    """The stream ended by itself; that what we had queued was not taken changes no word of it."""
+    rig = Rig(role)
+    connection = rig.connection
+    connection.write_blocked(100, rig.now)
+    connection.receive_eof(rig.now)
+    rig.look()
+    words = []
+    for wanted in (Transport.CLOSE, Transport.ABORT):
+        assert connection.transport is wanted
+        with pytest.raises(ConnectionClosed) as caught:
+            connection.send_text("late")
+        words.append(str(caught.value))
+        connection.handle_timeout(connection.next_deadline() or rig.now)
+    assert words[0] == words[1]

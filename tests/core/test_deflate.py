@@ -733,6 +733,13 @@ def test_an_empty_piece_behind_a_final_block(backend: str) -> None:
     assert read(codec, AGAIN) == b"Hello"
 
 
+def test_a_final_block_that_takes_the_tail_for_its_own(backend: str) -> None:
+    """Cut short by as many bytes: that cannot be told, but the next message is in step."""
+    codec = server(backend=backend)
+    assert read(codec, b"\x01\x04\x00\xfb\xff") == TAIL
+    assert read(codec, HELLO) == b"Hello"
+
+
 @given(
     st.lists(
         st.sampled_from(

@@ -473,8 +473,9 @@ def test_half_a_surrogate_is_bad_at_its_second_byte(
     ],
 )
 @pytest.mark.parametrize("flags", [BOTH, LAST])
-def test_the_bytes_that_are_shown(data: bytes, shown: str, flags: int) -> None:
-    one = Reader()
+@pytest.mark.parametrize("text_as_bytes", [False, True])
+def test_the_bytes_that_are_shown(data: bytes, shown: str, flags: int, text_as_bytes: bool) -> None:
+    one = Reader(text_as_bytes=text_as_bytes)
     with pytest.raises(ProtocolError) as caught:
         one.add(TEXT, data, flags)
     assert str(caught.value).startswith(f"expected text in UTF-8, got the bytes {shown}")

@@ -1,6 +1,11 @@
 """The engines themselves: they find what is there, keep it, and count honestly."""
 
+import os
 import random
+import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from types import SimpleNamespace
@@ -122,3 +127,24 @@ def test_the_command_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
 def test_findings_are_told_by_the_exit_status(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engines, "load", lambda name: target())
     assert command.main(["timing", "--runs", "3000"]) == 1
+
+
+@pytest.mark.parametrize("pure", ["0", "1"])
+def test_atheris_is_guided_by_coverage_with_either_build(pure: str, tmp_path: Path) -> None:
+    """Without instrumentation libFuzzer knows two places, whatever it is given."""
+    pytest.importorskip("atheris")
+    # A copy, so that its corpus stays out of the tree.
+    ignored = shutil.ignore_patterns("work", "__pycache__")
+    shutil.copytree(Path(engines.__file__).parent, tmp_path / "fuzz", ignore=ignored)
+    done = subprocess.run(
+        [sys.executable, "-m", "fuzz", "client_frames", "--engine", "atheris", "--runs", "500"],
+        cwd=tmp_path,
+        env={**os.environ, "WSPROTO_PURE": pure},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    covered = [int(number) for number in re.findall(r" cov: (\d+) ", done.stderr)]
+    assert covered[-1] > 50
