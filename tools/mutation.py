@@ -83,6 +83,9 @@ class Target:
 MODULES = {
     "framing": Target("wsproto_core.framing", ("test_framing.py",)),
     "messages": Target("wsproto_core.messages", ("test_messages.py",)),
+    "octets": Target(
+        "wsproto_core.octets", ("test_octets.py", "test_framing.py", "test_messages.py")
+    ),
     "timers": Target("wsproto_core.timers", ("test_timers.py",)),
     "lifecycle": Target("wsproto_core.lifecycle", ("test_lifecycle.py",)),
     "extensions": Target("wsproto_core.extensions.base", ("test_extensions.py",)),
@@ -695,8 +698,9 @@ a rule): a test that repeats a sentence word by word holds nothing but the sente
 these runs are tests that take more than {slowest} s and those that measure time or memory, so a few
 survivors below are noticed by the whole suite.
 
-"1 of N": only each Nth mutant was run, a sample. "Not reached" counts as survived. A timeout (a
-loop without end) counts as killed.
+Mutants are of the sources, so the pure build is tested, whatever is installed. "1 of N": only each
+Nth mutant was run, a sample. "Not reached" counts as survived. A timeout (a loop without end)
+counts as killed.
 
 | Module | Tests | Mutants | Killed | Timeout | Survived | Not reached | % | Date | Commit |
 |---|--:|--:|--:|--:|--:|--:|--:|---|---|
