@@ -91,9 +91,9 @@ $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 
 # Installing has built it; this does it again after a change. Where there is no compiler, or where
 # WSPROTO_PURE is set, the pure build is used.
-$(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd)
+$(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd src/bindings/*/*.py src/bindings/*/*.pxd)
 ifndef WSPROTO_PURE
-	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace
+	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace --parallel 4
 	@rm -rf build
 endif
 	@touch $@

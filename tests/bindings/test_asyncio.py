@@ -8,7 +8,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +22,8 @@ from wsproto_asyncio import (
     connect,
     serve,
 )
-from wsproto_asyncio.eager import start
+from wsproto_asyncio.worker import Worker
+from wsproto_core import Config, Connection, Role, Session
 from wsproto_views import AsyncView
 
 FAMILY = [name for name, make in RUNTIMES.items() if issubclass(make, Asyncio)]  # type: ignore[arg-type]
@@ -112,7 +112,9 @@ def test_f7_a_timer_that_is_due_at_once(link: Link) -> None:
     async def arm_twice() -> None:
         session, now = driver.session, driver.now()
         for at in (now, now - 1):
-            driver.session = SimpleNamespace(next_deadline=lambda at=at: at)
+            waiting = Connection(Role.SERVER, Config(open_timeout=1.0), now=at - 1.0)
+            driver.session = Session(waiting)
+            assert driver.session.next_deadline() == pytest.approx(at)
             driver._arm()
         driver.session = session
 
@@ -259,7 +261,6 @@ def test_v47_each_write_feels_a_slow_peer(runtime: Asyncio, link: Link, way: str
     sizes, in_turns = WRITES[way]
     link.open(Echo, window=4096, EXTENSIONS=())
     view, driver = link.view, link.view._driver
-    transport = driver._transport
     held: list[int] = []
     turns: list[int] = []
 
@@ -267,7 +268,7 @@ def test_v47_each_write_feels_a_slow_peer(runtime: Asyncio, link: Link, way: str
         while True:
             for size in sizes:
                 await view.send(bytes(size))
-                held.append(transport.get_write_buffer_size() + view.connection.bytes_to_send)
+                held.append(driver.pending + view.connection.bytes_to_send)
             if in_turns:
                 await asyncio.sleep(0)
 
@@ -275,7 +276,7 @@ def test_v47_each_write_feels_a_slow_peer(runtime: Asyncio, link: Link, way: str
         for _ in range(20):
             await asyncio.sleep(0)
         turns.append(len(held))
-        waiting: int = transport.get_write_buffer_size() + view.connection.bytes_to_send
+        waiting: int = driver.pending + view.connection.bytes_to_send
         return waiting
 
     sending = runtime.spawn(send_for_ever)
@@ -283,7 +284,7 @@ def test_v47_each_write_feels_a_slow_peer(runtime: Asyncio, link: Link, way: str
     assert not sending.done()
     assert runtime.call(take_turns) <= (1 << 16) + sum(sizes) + 14 * len(sizes)
     assert max(held) <= 1 << 16  # a send that returned left no more behind
-    runtime.loop.call_soon_threadsafe(transport.abort)
+    runtime.loop.call_soon_threadsafe(driver.abort)
     with pytest.raises((ConnectionClosed, OSError)):
         sending.result()
 
@@ -389,53 +390,65 @@ def test_keyboard_interrupt_in_a_hook() -> None:
     assert caught == [KeyboardInterrupt]
 
 
-# ---------------------------------------------------------------------------------- eager.start
+# ---------------------------------------------------------------------------------- the worker
 
 
-def test_start_runs_to_the_first_suspension() -> None:
-    async def main() -> list[str]:
-        seen: list[str] = []
+def work_through(stop_at: int, seen: list[Any]) -> None:
+    """Step a worker from a callback of the loop, as the driver does."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        begun = loop.create_future()
+
+        async def work(worker: Worker) -> None:
+            variable.set("inner")
+            while not worker.stopped:
+                seen.append((variable.get(), asyncio.current_task() is worker.task))
+                if len(seen) == 1:
+                    loop.call_soon(begun.set_result, None)
+                await worker
+            seen.append("stopped")
+
+        def steps() -> None:
+            for _ in range(stop_at):
+                worker.step()
+                seen.append("step returned")
+            worker.stop()
+            assert worker.task.done()
+            ended.set_result(worker.task.exception())
+
         variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
         variable.set("outer")
-
-        async def coroutine() -> None:
-            seen.append(variable.get())
-            variable.set("inner")
-            task = asyncio.current_task()
-            await asyncio.sleep(0)
-            assert asyncio.current_task() is task
-            seen.append(variable.get())
-
-        def begin() -> None:
-            task = start(asyncio.get_running_loop(), coroutine())
-            seen.append("started" if not task.done() else "done")
-            task.add_done_callback(lambda _: finished.set_result(None))
-
-        finished = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(begin)
-        await finished
+        worker = Worker(loop, work)
+        await begun
+        loop.call_soon(steps)
+        assert await ended is None
         assert variable.get() == "outer"
-        return seen
+        assert asyncio.all_tasks() == {asyncio.current_task()}
 
-    assert asyncio.run(main()) == ["outer", "started", "inner"]
+    asyncio.run(main())
 
 
-@pytest.mark.parametrize("fails", [False, True])
-def test_start_of_what_never_suspends(fails: bool) -> None:
+def test_a_worker_is_stepped_here_and_now() -> None:
+    seen: list[Any] = []
+    work_through(2, seen)
+    inside = ("inner", True)
+    assert seen == [inside, inside, "step returned", inside, "step returned", "stopped"]
+
+
+def test_a_worker_that_is_cancelled_between_hooks() -> None:
     async def main() -> None:
-        async def coroutine() -> None:
-            if fails:
-                raise LookupError("mine")
+        async def work(worker: Worker) -> None:
+            begun.set()
+            await worker
 
-        def begin() -> None:
-            task = start(asyncio.get_running_loop(), coroutine())
-            assert task.done()
-            finished.set_result(task.exception())
-
-        finished = asyncio.get_running_loop().create_future()
-        asyncio.get_running_loop().call_soon(begin)
-        assert (await finished is not None) is fails
-        assert len(asyncio.all_tasks()) == 1
+        begun = asyncio.Event()
+        worker = Worker(asyncio.get_running_loop(), work)
+        await begun.wait()
+        worker.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await worker.task
 
     asyncio.run(main())
 

@@ -13,11 +13,14 @@ from typing import Any, Generic, TypeVar, overload
 
 from wsproto_core import Session
 from wsproto_views import Dial, HeadersLike, check_place
+from wsproto_views.sockets import ready
 from wsproto_views.socks import check_socks
 from wsproto_views.tls import client_context
 
 from .dial import open_socket
 from .driver import Driver
+from .sockets import SocketDriver, Tls, watches_sockets
+from .transports import TransportDriver
 from .view import WebSocketView
 
 __all__ = ["connect"]
@@ -112,31 +115,45 @@ class _Connect(Generic[ViewT]):
 
     async def _connect(self, loop: asyncio.AbstractEventLoop, session: Session) -> Driver:
         uri, view = self._dial.uri, self._dial.view
-        tls: dict[str, Any] = {}
-        if uri.secure:
-            tls = {
-                "ssl": client_context(self._ssl),
-                "server_hostname": self._server_hostname or uri.host,
-                "ssl_shutdown_timeout": 5.0,
-            }
+        context = client_context(self._ssl) if uri.secure else None
+        hostname = self._server_hostname or uri.host
         sock, tail = self._sock, b""
-        if sock is None and self._unix is None:
+        if sock is not None:
+            ready(sock)
+        elif self._unix is not None:
+            sock = await _open_unix(loop, self._unix)
+        else:
             sock, tail = await open_socket(self._dial)
+            ready(sock)
 
         def begin(driver: Driver) -> Session:
             view._attach(session, driver)
             return session
 
-        def factory() -> Driver:
-            return Driver(begin)
+        if watches_sockets(loop):
+            tls = None if context is None else Tls(context, hostname=hostname)
+            driver = SocketDriver(sock, begin, tls=tls)
+            driver.start(tail)
+            return driver
+        options: dict[str, Any] = {}
+        if context is not None:
+            options = {"ssl": context, "server_hostname": hostname, "ssl_shutdown_timeout": 5.0}
+        other = TransportDriver(begin)
+        await loop.create_connection(other.as_protocol, sock=sock, **options)
+        if tail:
+            other.data_received(tail)  # nothing was read from the socket yet
+        return other
 
-        if self._unix is not None:
-            _, driver = await loop.create_unix_connection(factory, self._unix, **tls)
-        else:
-            _, driver = await loop.create_connection(factory, sock=sock, **tls)
-            if tail:
-                driver.data_received(tail)  # nothing was read from the socket yet
-        return driver
+
+async def _open_unix(loop: asyncio.AbstractEventLoop, place: str) -> socket.socket:
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        sock.setblocking(False)
+        await loop.sock_connect(sock, place)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 @overload

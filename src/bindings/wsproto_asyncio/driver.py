@@ -1,37 +1,49 @@
-"""The asyncio driver: one ``asyncio.Protocol`` that carries out what a session wants.
+# cython: annotation_typing=False
+"""The asyncio driver: carries out what a session wants, over whatever brings the bytes.
 
-It performs and decides nothing: it reports bytes, time and outcomes to the session, then reads its
-levels. All that one turn of the loop says goes out in one write. Hooks are stepped where their
-bytes arrive; a task takes over only where one suspends.
+It performs and decides nothing: bytes, time and outcomes are reported to the session, then its
+levels are read. All that one turn of the loop says goes out in one write. Hooks are stepped where
+their bytes arrive. How bytes come and go is for the subclasses: ``sockets.py``, ``transports.py``.
 
 Rules to keep. Time must not wait for a write: the deadline is a timer of the loop. Bytes belong to
-the session until they are given to the transport, so a cancelled ``send`` never tears a frame. The
-reader goes on while a hook waits, or ``close()`` and ``ping()`` inside a hook would wait for ever.
+the session until the stream has them, so a cancelled ``send`` never tears a frame. The reader goes
+on while a hook waits, or ``close()`` and ``ping()`` inside a hook would wait for ever.
 
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any, cast
+from typing import Any
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
-from wsproto_views.wires import join_small
 
-from .eager import start
 from .outbox import outbox
+from .worker import Worker
 
 __all__ = ["Driver"]
 
 
-class Driver(asyncio.Protocol):
-    """Runs one session over one asyncio transport."""
+class Driver:
+    """Runs one session; subclasses bring the stream.
+
+    A subclass implements ``_write``, ``_end_stream``, ``_set_reading`` and ``_look_at_buffer``, and
+    calls ``_begin_session``, ``_turn`` after each report, and ``_lose`` at the end of the stream.
+    """
 
     server: Any
     sock: Any
-    cancelled = False  # a cancelled task of asyncio's may go on, if the hook does
+    peer: Any
+    cancelled: bool
+    """Never: a cancelled task of asyncio's may go on, if the hook does."""
+
+    session: Session
+    """Made when the stream is there."""
+
+    pending: int
+    """Bytes that were written and that the system has not taken."""
 
     def __init__(
         self,
@@ -43,73 +55,62 @@ class Driver(asyncio.Protocol):
         """``begin`` makes the session when the stream is there; ``on_gone`` is told when all is
         over: the session finished and the stream closed."""
         self.loop = asyncio.get_running_loop()
-        self.now = self.loop.time
+        # What loop.time() is on asyncio's own loops, without a call in between.
+        own = type(self.loop).time is asyncio.BaseEventLoop.time
+        self.now: Callable[[], float] = time.monotonic if own else self.loop.time
         self.here = asyncio._get_running_loop
         self.home = self.loop
         self.server = server
         self.sock = None
-        self.peer: Any = None
+        self.peer = None
+        self.cancelled = False
+        self.pending = 0
         self._begin = begin
         self._on_gone = on_gone
-        self._transport: asyncio.Transport | None = None
-        self._tls = False
         self._in_turn = False
         self._turn_due = False
-        self._flushed = 0  # the last turn of the outbox in which it was
-        self._outbox = outbox(self.loop)
         self._pausing = False
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._outbox = outbox(self.loop)
+        self._flushed = 0  # the last turn of the outbox in which it was
+        self._starting = False  # a worker's task is due to begin
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] | None = None
+        self._workers: list[Worker] = []
+        self._idle: list[Worker] = []  # those of them that wait for hooks
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0  # a timer of uvloop that is due at once does not know it
-        self._blocked = False
         self._reading = True
-        self._writing = True  # our direction was not ended
         self._gone = False  # the stream is closed
         self._told_gone = False
 
-    session: Session
-    """Made when the stream is there."""
+    # ------------------------------------------------------------------ for subclasses
 
-    # ------------------------------------------------------------------ from the loop
+    def _write(self) -> None:
+        """Give the stream what is queued, in one go, and the session what is left of it."""
+        raise NotImplementedError
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's is not one by its class
-        self._transport = transport
-        self._tls = transport.get_extra_info("sslcontext") is not None
-        self.sock = transport.get_extra_info("socket")
-        self.peer = transport.get_extra_info("peername") or None
-        self.session = self._begin(self)
-        mark = self.session.connection.config.write_high_water
-        transport.set_write_buffer_limits(high=mark)
-        self._turn()
+    def _end_stream(self, wanted: Transport) -> None:
+        """Do what the session wants of the stream. May be asked again and again."""
+        raise NotImplementedError
 
-    def data_received(self, data: bytes) -> None:
-        self._in_turn = True
-        self.session.received(data, self.now())
-        self._turn()
+    def _set_reading(self, reading: bool) -> None:
+        """Stop or resume reading."""
+        raise NotImplementedError
 
-    def eof_received(self) -> bool:
-        self.session.eof(self.now())
-        self._turn()
-        # Keep our direction open; the session says when to end it. TLS has no half-close.
-        return not self._tls
+    def _look_at_buffer(self) -> None:
+        """Tell the session what the stream still holds."""
+        raise NotImplementedError
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def _lose(self, error: BaseException | None) -> None:
+        """The stream is closed. A turn must follow."""
+        if self._gone:
+            return
         self._gone = True
-        if exc is None:
-            self.session.eof(self.now())
-        self.session.lost(exc, self.now())
-        self.session.write_blocked(0, self.now())  # the transport holds nothing any more
-        self._turn()
-
-    def pause_writing(self) -> None:
-        """What is left in the transport is looked at after each write; see ``_write``."""
-
-    def resume_writing(self) -> None:
-        # TLS may call this from inside a write, so the turn comes later.
-        self._look_at_buffer()
-        self.publish()
+        self.pending = 0
+        session, now = self.session, self.now()
+        if error is None:
+            session.eof(now)
+        session.lost(error if isinstance(error, Exception) else None, now)
+        session.write_blocked(0, now)
 
     # ------------------------------------------------------------------ for views and dispatch
 
@@ -128,17 +129,15 @@ class Driver(asyncio.Protocol):
                 outbox.begin_turn(self.loop)
             if self._flushed != outbox.turn:
                 self._flushed = outbox.turn
-                self._write()
-                if self._blocked:
-                    self._arm()  # from here on there is a deadline
+                self.flush()
             else:
                 outbox.due[self] = None
 
     def flush(self) -> None:
         """Write what is queued now."""
         self._write()
-        if self._blocked:
-            self._arm()
+        if self.pending:
+            self._arm()  # from here on there is a deadline
 
     def post(self, action: Callable[[], None]) -> None:
         """Run ``action`` on the loop, from any thread; never, if the loop is closed by then."""
@@ -161,6 +160,8 @@ class Driver(asyncio.Protocol):
             return
         waiter = self.loop.create_future()
         entry = (predicate, waiter)
+        if self._waiters is None:
+            self._waiters = []
         self._waiters.append(entry)
         try:
             await waiter
@@ -192,85 +193,73 @@ class Driver(asyncio.Protocol):
         self._turn()
 
     def _turn(self) -> None:
-        """Carry out all that the session wants now."""
+        """Carry out all that the session wants now. Not from inside a task."""
         session = self.session
         if session.take_cancel():
-            for task in list(self._tasks):
-                task.cancel()
-        self._in_turn = True
-        try:
-            while not self._pausing and session.has_call():
-                task = start(self.loop, dispatch(session, self))
-                if not task.done():
-                    self._tasks.add(task)
-                    task.add_done_callback(self._task_done)
-                elif not task.cancelled():
-                    task.exception()  # reported to the session already
-        finally:
-            self._in_turn = False
+            for worker in list(self._workers):
+                if worker not in self._idle:
+                    worker.task.cancel()
+        if not self._pausing and session.has_call():
+            self._run_calls()
         self._write()
         wanted = session.transport
         if wanted is not Transport.OPEN and not self._gone:
             self._end_stream(wanted)
-        if session.wants_read is not self._reading:
-            self._set_reading(session.wants_read)
+        if session.wants_read is not self._reading and not self._gone:
+            self._reading = session.wants_read
+            self._set_reading(self._reading)
         if self._waiters:
             self._wake()
         self._arm()
         if self._gone and not self._told_gone and session.is_finished():
             self._told_gone = True
+            while self._idle:
+                self._idle.pop().stop()
             if self._on_gone is not None:
                 self._on_gone(self)
 
-    def _write(self) -> None:
-        """Give the transport what is queued, in one go."""
-        session, transport = self.session, self._transport
-        assert transport is not None
-        if self._gone:
-            session.take_output()
-            return
-        output = session.take_output()
-        if output:
-            if not self._writing:
-                pass
-            elif len(output) == 1:
-                transport.write(output[0])
-            else:
-                for item in join_small(output):
-                    transport.write(item)
-            if transport.get_write_buffer_size() or self._blocked:
-                self._look_at_buffer()
+    def _run_calls(self) -> None:
+        session = self.session
+        self._in_turn = True
+        try:
+            while not (self._pausing or self._starting) and session.has_call():
+                if self._idle:
+                    self._idle.pop().step()
+                else:
+                    self._starting = True
+                    worker = Worker(self.loop, self._work)
+                    if not worker.task.done():
+                        self._workers.append(worker)
+                        worker.task.add_done_callback(self._work_done)
+        finally:
+            self._in_turn = False
 
-    def _end_stream(self, wanted: Transport) -> None:
-        transport = self._transport
-        assert transport is not None
-        if wanted is Transport.ABORT:
-            transport.abort()
-        elif wanted is Transport.CLOSE or self._tls:
-            self._writing = False
-            transport.close()
-        elif self._writing:
-            self._writing = False
-            if not transport.is_closing():
-                with suppress(OSError):  # the peer has reset it: connection_lost comes next
-                    transport.write_eof()
+    async def _work(self, worker: Worker) -> None:
+        """Run hooks, and wait for more, until there will be none."""
+        self._starting = False
+        self.publish()  # where it does not begin at once, the turn that made it is over
+        while not worker.stopped:
+            await dispatch(self.session, self)
+            if self._told_gone:
+                break  # it was a view's own run(), which may outlive the connection
+            self._idle.append(worker)
+            try:
+                await worker
+            except BaseException:
+                if worker in self._idle:
+                    self._idle.remove(worker)
+                raise
 
-    def _look_at_buffer(self) -> None:
-        assert self._transport is not None
-        pending = self._transport.get_write_buffer_size()
-        self._blocked = pending > 0
-        self.session.write_blocked(pending, self.now())
-
-    def _set_reading(self, reading: bool) -> None:
-        assert self._transport is not None
-        self._reading = reading
-        if not self._transport.is_closing():
-            if reading:
-                self._transport.resume_reading()
-            else:
-                self._transport.pause_reading()
+    def _work_done(self, task: "asyncio.Task[None]") -> None:
+        self._workers = [worker for worker in self._workers if worker.task is not task]
+        self._starting = False  # it may have been cancelled before it began
+        if not task.cancelled():
+            task.exception()  # reported to the session already
+        if not self._told_gone:
+            self.publish()
 
     def _wake(self) -> None:
+        assert self._waiters is not None
         for entry in list(self._waiters):
             predicate, waiter = entry
             if predicate():
@@ -295,13 +284,7 @@ class Driver(asyncio.Protocol):
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._blocked:
+        if self.pending:
             self._look_at_buffer()
         self.session.tick(self.now())
         self._turn()
-
-    def _task_done(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # reported to the session already
-        self.publish()

@@ -1,10 +1,11 @@
 """Listening on asyncio: ``serve`` and ``Server``.
 
-Addresses, TLS and the set of live connections; nothing of the protocol.
+Addresses, TLS and accepting; nothing of the protocol.
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 """
 
 import asyncio
+import logging
 import socket
 import ssl as ssl_module
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
@@ -14,12 +15,17 @@ from typing import Any, TypeAlias
 
 from wsproto_views import OnRequest, Route, Service, check_place
 from wsproto_views.serving import AsyncServer
-from wsproto_views.sockets import ACCEPTS
+from wsproto_views.sockets import accept, listen_unix, listen_with
 
-from .driver import Driver
+from .sockets import SocketDriver, Tls, watches_sockets
+from .transports import TransportDriver
 from .view import WebSocketView
 
 __all__ = ["Server", "serve"]
+
+logger = logging.getLogger("wsproto_core")
+
+_PAUSE = 1.0  # seconds without accepting after the system had nothing left to accept with
 
 Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[WebSocketView]]
 
@@ -27,12 +33,23 @@ Views: TypeAlias = type[WebSocketView] | Route[WebSocketView] | Iterable[Route[W
 class Server(AsyncServer[WebSocketView]):
     """A listening server and its live connections. Made by ``serve``."""
 
-    _listener: asyncio.Server | None = None
+    def __init__(
+        self,
+        service: Service[WebSocketView],
+        listeners: list[socket.socket],
+        ssl: ssl_module.SSLContext | None,
+    ) -> None:
+        super().__init__(service)
+        self._loop = asyncio.get_running_loop()
+        self._listeners = listeners
+        self._ssl = ssl
+        self._transports: list[asyncio.Server] = []  # where the loop cannot watch sockets
+        self._resuming: asyncio.TimerHandle | None = None
 
     @property
     def sockets(self) -> Sequence[Any]:
         """The listening sockets; empty once closed."""
-        return tuple(self._listener.sockets) if self._listener is not None else ()
+        return tuple(self._listeners)
 
     def _new_event(self) -> asyncio.Event:
         return asyncio.Event()
@@ -40,12 +57,61 @@ class Server(AsyncServer[WebSocketView]):
     def _shield(self) -> AbstractContextManager[Any]:
         return nullcontext()  # asyncio tells of a cancellation once, and it was told
 
-    def _stop_listening(self) -> None:
-        if self._listener is not None:
-            self._listener.close()
+    # ------------------------------------------------------------------ accepting
 
-    def _new_driver(self) -> Driver:
-        return Driver(self._begin, server=self, on_gone=self._forget)
+    async def _start(self, backlog: int) -> None:
+        if watches_sockets(self._loop):
+            self._resume()
+            return
+        options: dict[str, Any] = {"backlog": backlog}
+        if self._ssl is not None:
+            # The opening handshake includes that of TLS, and a close must not hang in it.
+            options |= {
+                "ssl": self._ssl,
+                "ssl_handshake_timeout": self._service.open_timeout or 60.0,
+                "ssl_shutdown_timeout": 5.0,
+            }
+        for listener in self._listeners:
+            unix = listener.family == getattr(socket, "AF_UNIX", None)
+            create = self._loop.create_unix_server if unix else self._loop.create_server
+            self._transports.append(await create(self._new_transport, sock=listener, **options))
+
+    def _new_transport(self) -> asyncio.Protocol:
+        return TransportDriver(self._begin, server=self, on_gone=self._forget).as_protocol()
+
+    def _resume(self) -> None:
+        self._resuming = None
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _pause(self) -> None:
+        for listener in self._listeners:
+            self._loop.remove_reader(listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        found, trouble = accept(listener)
+        for sock, peer in found:
+            tls = None if self._ssl is None else Tls(self._ssl, server=True)
+            driver = SocketDriver(
+                sock, self._begin, peer=peer, tls=tls, server=self, on_gone=self._forget
+            )
+            driver.start()
+        if trouble is not None and self._resuming is None:
+            logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, trouble)
+            self._pause()
+            self._resuming = self._loop.call_later(_PAUSE, self._resume)
+
+    def _stop_listening(self) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+            self._resuming = None
+        elif not self._transports:
+            self._pause()
+        for server in self._transports:
+            server.close()
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.close()
 
 
 class _Serve:
@@ -99,31 +165,20 @@ def serve(
     check_place(sock, unix)
 
     async def start() -> Server:
-        server = Server(service)
-        loop = asyncio.get_running_loop()
-        options: dict[str, Any] = {}
-        if ssl is not None:
-            # The opening handshake includes that of TLS, and a close must not hang in it.
-            options = {
-                "ssl": ssl,
-                "ssl_handshake_timeout": service.open_timeout or 60.0,
-                "ssl_shutdown_timeout": 5.0,
-            }
-        # asyncio takes this for two things: how many may wait in the kernel, and how often it tries
-        # to accept in one turn. Without descriptors each try is logged, so they are told apart.
-        turns = isinstance(loop, asyncio.SelectorEventLoop)
-        options["backlog"] = min(backlog, ACCEPTS) if turns else backlog
         if unix is not None:
-            listener = await loop.create_unix_server(server._new_driver, unix, **options)
+            listeners = [listen_unix(unix, backlog)]
         elif sock is not None:
-            listener = await loop.create_server(server._new_driver, sock=sock, **options)
+            sock.setblocking(False)
+            sock.listen(backlog)
+            listeners = [sock]
         else:
-            listener = await loop.create_server(server._new_driver, host, port, **options)
-        server._listener = listener
-        if turns:
-            for item in listener.sockets:
-                with item.dup() as same:
-                    same.listen(backlog)
+            loop = asyncio.get_running_loop()
+            found = await loop.getaddrinfo(
+                host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            listeners = listen_with(found, backlog)
+        server = Server(service, listeners, ssl)
+        await server._start(backlog)
         return server
 
     return _Serve(start)

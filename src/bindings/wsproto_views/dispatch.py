@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """Running the session's calls: which one is next is the session's decision.
 
 Coroutines, no runtime. Tests: ``tests/bindings/test_contract.py``.

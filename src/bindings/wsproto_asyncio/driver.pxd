@@ -1,0 +1,52 @@
+# The C types of driver.py for the compiled build. Nothing is decided here.
+
+import cython
+
+from wsproto_core.session cimport Session as CSession
+from .worker cimport Worker
+
+
+cdef class Driver:
+    cdef public object loop
+    cdef public object now
+    cdef public object here
+    cdef public object home
+    cdef public object server
+    cdef public object sock
+    cdef public object peer
+    cdef public bint cancelled
+    cdef public object pending
+    cdef public CSession session
+    cdef public object _begin
+    cdef public object _on_gone
+    cdef public bint _in_turn
+    cdef public bint _turn_due
+    cdef public bint _pausing
+    cdef public object _outbox
+    cdef public object _flushed
+    cdef public bint _starting
+    cdef public list _waiters
+    cdef public list _workers
+    cdef public list _idle
+    cdef public object _timer
+    cdef public double _timer_at
+    cdef public bint _reading
+    cdef public bint _gone
+    cdef public bint _told_gone
+
+    cpdef _write(self)
+    cpdef _end_stream(self, wanted)
+    cpdef _set_reading(self, bint reading)
+    cpdef _look_at_buffer(self)
+    cpdef _lose(self, error)
+    cpdef publish(self)
+    cpdef flush_soon(self)
+    cpdef flush(self)
+
+    @cython.locals(session=CSession, worker=Worker)
+    cpdef _turn(self)
+
+    @cython.locals(session=CSession, worker=Worker)
+    cdef _run_calls(self)
+    cdef _wake(self)
+    cpdef _arm(self)

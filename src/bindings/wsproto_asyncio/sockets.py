@@ -1,0 +1,358 @@
+# cython: annotation_typing=False
+"""The asyncio driver over a socket: bytes without the loop's transports.
+
+The loop only tells when the socket is ready (``add_reader``, ``add_writer``); reading, writing and
+TLS are done here, for they are less than a transport does between: one ``recv``, one ``send``. TLS
+is OpenSSL over memory, so a read of the socket brings all its records at once. Where a loop cannot
+watch sockets, ``transports.py`` serves.
+
+Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import islice
+from typing import Any
+
+from wsproto_core import Session, Transport
+
+from .driver import Driver
+
+__all__ = ["SocketDriver", "Tls", "watches_sockets"]
+
+_READ = 1 << 16  # bytes asked for in one read ...
+_READ_MORE = 1 << 18  # ... and after one that came full
+_JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
+_GATHER = 64  # buffers given to the system at once
+_RECORD = 1 << 18  # bytes encrypted at once, so that not all of a large message waits as ciphertext
+
+
+def watches_sockets(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the loop tells reliably that a socket is ready: asyncio's own one with a selector.
+
+    Windows' default one cannot watch sockets, and uvloop keeps resets from those who do.
+    """
+    return isinstance(loop, asyncio.SelectorEventLoop)
+
+
+class Tls:
+    """TLS of one stream, over memory."""
+
+    def __init__(
+        self, context: ssl.SSLContext, *, server: bool = False, hostname: str | None = None
+    ) -> None:
+        """``hostname``: of the server, for its certificate and for SNI (client)."""
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming, self._outgoing, server_side=server, server_hostname=hostname
+        )
+        self.is_open = False
+        self._ended = False
+
+    is_open: bool
+    """Whether the handshake is through."""
+
+    def shake(self) -> bool:
+        """Go on with the handshake; whether it is through. Raises ``ssl.SSLError``."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        self.is_open = True
+        return True
+
+    def feed(self, data: bytes) -> None:
+        """Take what came from the socket; no bytes are its end."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def read(self) -> tuple[bytes, bool]:
+        """What is there, decrypted, and whether the peer ended its direction."""
+        parts: list[bytes] = []
+        try:
+            while self._incoming.pending or self._object.pending():
+                part = self._object.read(_READ_MORE)
+                if not part:
+                    return b"".join(parts), True
+                parts.append(part)
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            return b"".join(parts), True
+        return parts[0] if len(parts) == 1 else b"".join(parts), False
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Encrypt; ``take`` gives the outcome."""
+        if data:
+            self._object.write(data)
+
+    def end(self) -> None:
+        """Say that we send no more."""
+        if not self._ended and self.is_open:
+            self._ended = True
+            with suppress(ssl.SSLError):  # it wants to read the peer's; we need not
+                self._object.unwrap()
+
+    def take(self) -> bytes:
+        """What is to be sent."""
+        return self._outgoing.read()
+
+
+class SocketDriver(Driver):
+    """Runs one session over a connected, non-blocking socket, which it owns."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        begin: "Callable[[Driver], Session]",
+        *,
+        peer: Any = None,
+        tls: Tls | None = None,
+        server: Any = None,
+        on_gone: "Callable[[Driver], None] | None" = None,
+    ) -> None:
+        """``tls`` may still be before its handshake, a server's, which is then done here."""
+        super().__init__(begin, server=server, on_gone=on_gone)
+        self.sock = sock
+        self.peer = peer
+        self._socket = sock
+        self._tls = tls
+        self._size = _READ
+        self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
+        self._plain: deque[memoryview] | None = None  # waits to be encrypted
+        self._watching = False
+        self._writing = True  # our direction was not ended
+        self._over = False  # nothing is read any more
+        self._shut = False
+
+    def start(self, data: bytes = b"") -> None:
+        """Begin, with what came already. On the loop; hooks begin in a later turn."""
+        self.session = self._begin(self)
+        self.loop.add_reader(self._socket, self._on_readable)
+        if self._tls is not None:
+            self._tls.shake()  # a client speaks first
+            self._flush_records(self._tls)
+        if data:
+            self.session.received(data, self.now())
+        self.publish()
+
+    # ------------------------------------------------------------------ from the loop
+
+    def _on_readable(self) -> None:
+        try:
+            data = self._socket.recv(self._size)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError as error:
+            self._close(error)
+            self._turn()
+            return
+        size = len(data)
+        if self._tls is not None:
+            self._received_records(self._tls, data)
+        elif size:
+            self.session.received(data, self.now())
+        else:
+            self._received_end()
+        self._size = _READ_MORE if size == self._size else _READ
+        self._turn()
+
+    def _received_end(self) -> None:
+        """The peer's end: watching goes on for nothing but a reset, which no loop tells of."""
+        self._over = True
+        self.loop.remove_reader(self._socket)
+        self.session.eof(self.now())
+
+    def _received_records(self, tls: Tls, data: bytes) -> None:
+        """The same through TLS. Once our direction has ended what comes is not even decrypted."""
+        if self._shut or not self._writing:
+            if not data:
+                self._received_end()
+            return
+        tls.feed(data)
+        try:
+            if tls.is_open or tls.shake():
+                self._encrypt(tls)  # what was said before the handshake was through
+                plain, ended = tls.read()
+            else:
+                plain, ended = b"", False
+        except ssl.SSLError as error:
+            self._flush_records(tls)  # the alert
+            self._close(error)
+            return
+        self._flush_records(tls)
+        if plain:
+            self.session.received(plain, self.now())
+        if (ended or not data) and not self._over:
+            self._received_end()
+
+    def _on_writable(self) -> None:
+        self._send_backlog()
+        self._turn()
+
+    # ------------------------------------------------------------------ writing
+
+    def _write(self) -> None:
+        session = self.session
+        if not session.has_output():
+            return
+        output = session.take_output()
+        if self._gone or not self._writing:
+            return
+        if self._tls is not None:
+            if self._plain is None:
+                self._plain = deque()
+            self._plain.extend(map(memoryview, output))
+            self._encrypt(self._tls)
+            return
+        if len(output) > 1 and sum(map(len, output)) <= _JOIN:
+            output = [b"".join(output)]
+        if self._backlog:
+            self._backlog.extend(map(memoryview, output))
+            self._look_at_buffer()
+        else:
+            self._send(output)
+
+    def _send(self, output: "list[bytes]") -> None:
+        """Give the system as much as it takes now, and watch for the rest."""
+        try:
+            if len(output) == 1:
+                sent = self._socket.send(output[0])
+                if sent == len(output[0]):
+                    return
+            else:
+                sent = _send_many(self._socket, output)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            self._close(error)
+            self.publish()
+            return
+        rest: deque[memoryview] = deque()
+        for item in output:
+            size = len(item)
+            if sent < size:
+                rest.append(memoryview(item)[sent:])
+            sent = max(sent - size, 0)
+        if rest:
+            self._backlog = rest
+            self._watching = True
+            self.loop.add_writer(self._socket, self._on_writable)
+            self._look_at_buffer()
+
+    def _send_backlog(self) -> None:
+        backlog = self._backlog
+        try:
+            while backlog:
+                sent = _send_many(self._socket, list(islice(backlog, _GATHER)))
+                while backlog and sent >= len(backlog[0]):
+                    sent -= len(backlog.popleft())
+                if sent:
+                    backlog[0] = backlog[0][sent:]
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._close(error)
+            return
+        if not backlog and self._watching:
+            self._watching = False
+            self._backlog = None
+            self.loop.remove_writer(self._socket)
+            if self._tls is not None and self._plain:
+                self._encrypt(self._tls)
+        if not self._gone:
+            self._look_at_buffer()
+
+    def _encrypt(self, tls: Tls) -> None:
+        """Turn what waits into records, while the system takes them."""
+        plain = self._plain
+        while plain and tls.is_open and not self._backlog and not self._gone:
+            room = _RECORD
+            parts = []
+            while plain and room > 0:
+                part = plain.popleft()
+                if len(part) > room:
+                    plain.appendleft(part[room:])
+                    part = part[:room]
+                room -= len(part)
+                parts.append(part)
+            tls.write(parts[0] if len(parts) == 1 else b"".join(parts))
+            self._flush_records(tls)
+        if plain or self._backlog:
+            self._look_at_buffer()
+
+    def _flush_records(self, tls: Tls) -> None:
+        """Send what TLS has to say."""
+        records = tls.take()
+        if not records or self._gone:
+            return
+        if self._backlog:
+            self._backlog.append(memoryview(records))
+        else:
+            self._send([records])
+
+    def _look_at_buffer(self) -> None:
+        self.pending = sum(map(len, self._backlog or ())) + sum(map(len, self._plain or ()))
+        self.session.write_blocked(self.pending, self.now())
+
+    # ------------------------------------------------------------------ ending
+
+    def _end_stream(self, wanted: Transport) -> None:
+        if wanted is Transport.ABORT:
+            self._close(None)
+            self.publish()
+            return
+        if self._backlog or self._plain:
+            return  # asked again when the last of it is gone
+        if self._writing:
+            self._writing = False
+            if self._tls is not None:
+                self._tls.end()
+                self._flush_records(self._tls)
+        if self._backlog or self._gone:
+            return
+        if wanted is Transport.CLOSE:
+            self._close(None)
+            self.publish()
+        elif not self._shut:
+            self._shut = True
+            with suppress(OSError):  # the peer has reset it: reading tells
+                self._socket.shutdown(socket.SHUT_WR)
+
+    def _close(self, error: Exception | None) -> None:
+        """Let go of the socket. A turn must follow."""
+        if self._gone:
+            return
+        self.loop.remove_reader(self._socket)
+        self.loop.remove_writer(self._socket)
+        self._socket.close()
+        self._backlog = self._plain = None
+        self._lose(error)
+
+    def _set_reading(self, reading: bool) -> None:
+        if self._over:
+            return
+        if reading:
+            self.loop.add_reader(self._socket, self._on_readable)
+        else:
+            self.loop.remove_reader(self._socket)
+
+
+if hasattr(socket.socket, "sendmsg"):
+
+    def _send_many(sock: socket.socket, buffers: "list[Any]") -> int:
+        """Send from several buffers at once; returns how many bytes were taken."""
+        return sock.sendmsg(buffers[:_GATHER])
+
+else:
+
+    def _send_many(sock: socket.socket, buffers: "list[Any]") -> int:
+        """The same where the system has no such call."""
+        return sock.send(buffers[0])
