@@ -363,8 +363,7 @@ class Asyncio(Runtime):
         return AsyncioGate()
 
     def shortages(self, caplog: pytest.LogCaptureFixture) -> list[str]:
-        found, self._complaints[:] = self._complaints[:], []
-        return found
+        return _logged(caplog)
 
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         try:

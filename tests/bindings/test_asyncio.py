@@ -342,7 +342,11 @@ def test_cancelled_as_it_opens(runtime: Asyncio) -> None:
 
     async def scenario() -> None:
         tasks.append(asyncio.current_task())
-        await connect(listener.url(), Opening)
+        view = await connect(listener.url(), Opening)
+        try:  # the moment was missed: it is ours by now
+            await asyncio.sleep(DEADLINE)
+        finally:
+            await view.abort()
 
     class Opening(Echo):
         async def on_open(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 
 from wsproto_views import OnRequest, Route, Service, check_place
 from wsproto_views.serving import AsyncServer
-from wsproto_views.sockets import accept, listen_unix, listen_with
+from wsproto_views.sockets import accept, listen_unix, listen_with, unlink_unix
 
 from .sockets import SocketDriver, Tls, watches_sockets
 from .transports import TransportDriver
@@ -38,11 +38,13 @@ class Server(AsyncServer[WebSocketView]):
         service: Service[WebSocketView],
         listeners: list[socket.socket],
         ssl: ssl_module.SSLContext | None,
+        unix: str | None,
     ) -> None:
         super().__init__(service)
         self._loop = asyncio.get_running_loop()
         self._listeners = listeners
         self._ssl = ssl
+        self._unix = unix
         self._transports: list[asyncio.Server] = []  # where the loop cannot watch sockets
         self._resuming: asyncio.TimerHandle | None = None
 
@@ -112,6 +114,8 @@ class Server(AsyncServer[WebSocketView]):
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.close()
+            if self._unix is not None:
+                unlink_unix(self._unix)
 
 
 class _Serve:
@@ -177,7 +181,7 @@ def serve(
                 host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
             listeners = listen_with(found, backlog)
-        server = Server(service, listeners, ssl)
+        server = Server(service, listeners, ssl, unix)
         await server._start(backlog)
         return server
 
