@@ -3,7 +3,8 @@
     python tests/autobahn/run.py                          # both roles, profile "default"
     python tests/autobahn/run.py --role client --groups 5,6.4
     python tests/autobahn/run.py --runtime threads
-    python tests/autobahn/run.py --profile full           # all 517 cases, half an hour and more
+    python tests/autobahn/run.py --profile full           # all 517 cases
+    python tests/autobahn/run.py --profile full --record  # and write it into docs/autobahn.md
     python tests/autobahn/run.py --role server --url ws://127.0.0.1:9001   # somebody else's server
 
 Every selected case must end as ``expected.json`` says, both in its behaviour and in its close; a
@@ -20,8 +21,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import datetime as dt
 import json
 import os
+import platform
 import shutil
 import signal
 import socket
@@ -39,6 +42,7 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent.parent
 ENVIRONMENT: Final = ROOT / ".venv-autobahn"
 REPORTS: Final = ROOT / "reports" / "autobahn"
+PAGE: Final = ROOT / "docs" / "autobahn.md"
 
 # A new release may add cases or judge differently; expected.json belongs to this one.
 SUITE: Final = "autobahntestsuite==25.10.1"
@@ -55,6 +59,9 @@ PROFILES: Final = {
     "default": f"1-7,9,10,{DEFLATED}",
     "full": "1-7,9,10,12,13",
 }
+
+RUNTIMES: Final = ("asyncio", "trio", "anyio-asyncio", "anyio-trio", "threads")
+ROLES: Final = ("server", "client")
 
 # {"behavior": ..., "behaviorClose": ...} of one case, as the suite names them.
 Verdict = tuple[str, str]
@@ -290,8 +297,10 @@ def collect(folder: Path) -> tuple[dict[str, Verdict], dict[str, Path]]:
     return verdicts, files
 
 
-def judge(role: str, cases: list[str], expected: dict[str, str], folder: Path) -> int:
-    """Print the counts and every difference; return the number of differences."""
+def judge(
+    role: str, cases: list[str], expected: dict[str, str], folder: Path
+) -> tuple[int, Counter[str]]:
+    """Print the counts and every difference; return the number of differences, and the counts."""
     verdicts, files = collect(folder)
     counts: Counter[str] = Counter()
     different = 0
@@ -315,7 +324,37 @@ def judge(role: str, cases: list[str], expected: dict[str, str], folder: Path) -
     say(f"{role}: {len(cases)} cases: {table}")
     summary = {case: verdicts[case] for case in sorted(verdicts, key=case_key)}
     (folder / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    return different
+    return different, counts
+
+
+def record(runtime: str, role: str, counts: Counter[str], seconds: float) -> None:
+    """Put the outcome of a whole run into its row of the page, in place of the one before."""
+    from wsproto_core import COMPILED
+
+    command = ["git", "log", "-1", "--format=%h", "--", "src"]  # the last that changed us
+    commit = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    others = counts.total() - counts["OK"] - counts["INFORMATIONAL"]
+    numbers = (counts.total(), counts["OK"], counts["INFORMATIONAL"], others, round(seconds))
+    start = f"| {runtime} | {role} |"
+    row = " | ".join(
+        (
+            start[:-2],
+            *map(str, numbers),
+            "compiled" if COMPILED else "pure",
+            platform.python_version(),
+            dt.datetime.now(dt.UTC).date().isoformat(),
+            f"{commit.strip()} |",
+        )
+    )
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    head = next(at for at, line in enumerate(lines) if line.startswith("|---")) + 1
+    end = next((at for at in range(head, len(lines)) if not lines[at].startswith("|")), len(lines))
+    rows = [line for line in lines[head:end] if not line.startswith(start)]
+    order = [f"| {name} | {side} |" for name in RUNTIMES for side in ROLES]
+    rows = sorted(
+        [*rows, row], key=lambda line: next(map(order.index, filter(line.startswith, order)))
+    )
+    PAGE.write_text("\n".join([*lines[:head], *rows, *lines[end:]]) + "\n", encoding="utf-8")
 
 
 # ------------------------------------------------------------------------------------ the command
@@ -330,10 +369,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         prog="tests/autobahn/run.py", description="Run the Autobahn test suite and judge it."
     )
     parser.add_argument(
-        "--role", choices=("server", "client", "both"), default="both", help="which of our sides"
+        "--role", choices=(*ROLES, "both"), default="both", help="which of our sides"
     )
-    runtimes = ("asyncio", "trio", "anyio-asyncio", "anyio-trio", "threads")
-    parser.add_argument("--runtime", choices=runtimes, default="asyncio")
+    parser.add_argument("--runtime", choices=RUNTIMES, default="asyncio")
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--profile", choices=tuple(PROFILES), default="default")
     what.add_argument("--groups", help="such as 1-7,9,10 or 6.4 or 9.1.1")
@@ -347,6 +385,9 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         default=REPORTS,
         help="where the reports go (reports/autobahn); each run replaces what is there",
     )
+    parser.add_argument(
+        "--record", action="store_true", help="write the outcome into docs/autobahn.md"
+    )
     parser.add_argument("--url", help="judge another server, one that runs already")
     parser.add_argument(
         "--find-python", action="store_true", help="only say whether Python 2.7 is here"
@@ -356,6 +397,8 @@ def arguments(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--url goes with --role server")
     if options.jobs < 1:
         parser.error("--jobs must be 1 or more")
+    if options.record and (options.profile != "full" or options.groups or options.url):
+        parser.error("--record goes with --profile full, for a server of ours")
     return options
 
 
@@ -389,13 +432,17 @@ def main(words: Sequence[str] | None = None) -> int:
         cases = select(options.groups or PROFILES[options.profile], list(expected))
         wstest = prepare()
         different = 0
-        for role in ("server", "client") if options.role == "both" else (options.role,):
+        for role in ROLES if options.role == "both" else (options.role,):
             started = time.monotonic()
             say(f"{role}: {len(cases)} cases ...")
             asyncio.run(run_role(role, wstest, deal(cases, options.jobs), options))
             folder = options.reports.resolve() / options.runtime / role
-            different += judge(role, cases, expected, folder)
-            say(f"{role}: {time.monotonic() - started:.0f} s")
+            seconds = time.monotonic() - started
+            differences, counts = judge(role, cases, expected, folder)
+            different += differences
+            say(f"{role}: {seconds:.0f} s")
+            if options.record:
+                record(options.runtime, role, counts, seconds)
     except SetupError as error:
         say(f"autobahn: {error}")
         return 2
