@@ -35,15 +35,17 @@ class Driver:
     server = None
     cancelled = False  # a hook that swallows its cancellation may go on
     now = staticmethod(time.monotonic)
-    here = staticmethod(threading.get_ident)
 
     def __init__(self, loop, sock, peer):
-        self.loop, self.sock, self.peer, self.home = loop, sock, peer, self.here()
+        self.loop, self.sock, self.peer, self.thread = loop, sock, peer, threading.get_ident()
         self.tasks = {}  # coroutines, and the predicate that each waits for
         self.unsent, self.watched, self.may_write = bytearray(), 0, True
         self.session = loop.service.session(self)
 
     # ------------------------------------------------ what views and dispatch ask for
+
+    def is_here(self):
+        return threading.get_ident() == self.thread
 
     def publish(self):
         """Nothing: everybody has a turn after each step of the loop."""

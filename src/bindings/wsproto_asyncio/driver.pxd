@@ -9,8 +9,7 @@ from .worker cimport Worker
 cdef class Driver:
     cdef public object loop
     cdef public object now
-    cdef public object here
-    cdef public object home
+    cdef object _thread
     cdef public object server
     cdef public object sock
     cdef public object peer
@@ -39,6 +38,7 @@ cdef class Driver:
     cpdef _set_reading(self, bint reading)
     cpdef _look_at_buffer(self)
     cpdef _lose(self, error)
+    cpdef bint is_here(self) except -1
     cpdef publish(self)
     cpdef flush_soon(self)
     cpdef flush(self)
@@ -47,6 +47,6 @@ cdef class Driver:
     cpdef _turn(self)
 
     @cython.locals(session=CSession, worker=Worker)
-    cdef _run_calls(self)
+    cpdef _run_calls(self)
     cdef _wake(self)
     cpdef _arm(self)

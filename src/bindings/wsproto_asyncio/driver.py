@@ -15,6 +15,7 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 import asyncio
 import time
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from wsproto_core import Session, Transport
@@ -58,8 +59,7 @@ class Driver:
         # What loop.time() is on asyncio's own loops, without a call in between.
         own = type(self.loop).time is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if own else self.loop.time
-        self.here = asyncio._get_running_loop
-        self.home = self.loop
+        self._thread = get_ident()
         self.server = server
         self.sock = None
         self.peer = None
@@ -113,6 +113,13 @@ class Driver:
         session.write_blocked(0, now)
 
     # ------------------------------------------------------------------ for views and dispatch
+
+    def is_here(self) -> bool:
+        """Whether the caller runs on the loop."""
+        # To ask for the running loop is a call of the system, before Python 3.12.
+        if self._in_turn and get_ident() == self._thread:
+            return True
+        return asyncio._get_running_loop() is self.loop
 
     def publish(self) -> None:
         """Carry out what the session wants by the end of this turn of the loop."""

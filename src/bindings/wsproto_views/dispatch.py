@@ -9,7 +9,7 @@ from collections.abc import Awaitable
 from types import CoroutineType
 from typing import Any, Protocol
 
-from wsproto_core import Session
+from wsproto_core import Call, Session
 
 __all__ = ["DispatchDriver", "dispatch"]
 
@@ -39,9 +39,9 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
     A cancellation is reported to the session and passes through.
     """
     count = 0
-    while not driver.cancelled and (call := session.next_call()) is not None:
+    while not driver.cancelled and (call := _next(session)) is not None:
         try:
-            value = call.hook(*call.arguments)
+            value = _begin(call)
             # A plain function is taken as a hook too.
             if type(value) is CoroutineType or inspect.isawaitable(value):
                 value = await value
@@ -51,9 +51,24 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
             if not isinstance(error, Exception):
                 raise
         else:
-            session.call_returned(call, value, driver.now())
-            driver.publish()
+            _returned(session, call, value, driver)
         count += 1
         if count == _TURN:
             count = 0
             await driver.checkpoint()
+
+
+# Functions, for they have C types in the compiled build, which a coroutine cannot have.
+
+
+def _next(session: Session) -> Call | None:
+    return session.next_call()
+
+
+def _begin(call: Call) -> Any:
+    return call.hook(*call.arguments)
+
+
+def _returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
+    session.call_returned(call, value, driver.now())
+    driver.publish()

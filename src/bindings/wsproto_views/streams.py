@@ -283,6 +283,8 @@ class StreamDriver:
         "_cell",
         "_direct",
         "_gone",
+        "_here",
+        "_home",
         "_in_turn",
         "_leader",
         "_on_gone",
@@ -296,8 +298,6 @@ class StreamDriver:
         "_waiters",
         "_wire",
         "_writer",
-        "here",
-        "home",
         "nest",
         "now",
         "peer",
@@ -322,8 +322,8 @@ class StreamDriver:
         self.nest = nest
         self.runtime = runtime = nest.runtime
         self.now = runtime.now
-        self.here = runtime.here
-        self.home = runtime.here()
+        self._here = runtime.here
+        self._home = runtime.here()
         self.server = server
         self.peer = peer
         self.sock = wire.sock
@@ -349,6 +349,10 @@ class StreamDriver:
         self.session = begin(self)
 
     # ------------------------------------------------------------------ for views and servers
+
+    def is_here(self) -> bool:
+        """Whether the caller is in the loop and thread of the connection."""
+        return self._here() == self._home
 
     def publish(self) -> None:
         """Carry out what the session wants: as a rule at once or, in a hook that has not waited

@@ -76,14 +76,11 @@ class AsyncDriver(Protocol):
     sock: Any
     """The socket, where there is one."""
 
-    here: Callable[[], object]
-    """Tells where the caller is: which loop runs, or which thread."""
-
-    home: object
-    """What ``here`` gives where the connection lives."""
-
     def now(self) -> float:
         """Seconds of the runtime's monotonic clock."""
+
+    def is_here(self) -> bool:
+        """Whether the caller is where the connection lives: in its loop and thread."""
 
     def publish(self) -> None:
         """The session changed: carry out what it wants, this turn or at once."""
@@ -748,7 +745,7 @@ class AsyncView(BaseView):
     def _here(self, call: str) -> Session:
         """The session, for a caller in the loop in which it lives."""
         session, driver = self._attached(call), self._driver
-        if driver.here() != driver.home:
+        if not driver.is_here():
             raise LocalProtocolError(
                 f"{call}: expected the loop and thread in which {type(self).__name__} is connected,"
                 " got another or none; post() may be called from any thread"
