@@ -242,10 +242,18 @@ class OwnNest:
             return bool(await self._manager.__aexit__(kind, error, traceback))
         except BaseExceptionGroup as group:
             # The nursery is nobody's business: what was raised in the block goes on as it was
-            # raised, and not in a group, unless a task of ours failed too.
-            if len(group.exceptions) == 1 and group.exceptions[0] is error:
+            # raised, and not in a group, unless a task of ours failed too. (Where the block raised
+            # a group, the nursery has made a new one of what was in it.)
+            if error is not None and _leaves(group) == _leaves(error):
                 return False
             raise
+
+
+def _leaves(error: BaseException) -> list[int]:
+    """Which exceptions ``error`` stands for, groups opened."""
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in _leaves(part)]
+    return [id(error)]
 
 
 # ------------------------------------------------------------------------------------ the driver
