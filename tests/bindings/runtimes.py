@@ -25,6 +25,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Iterator,
@@ -226,6 +227,10 @@ class Runtime(ABC):
     async def within(self, seconds: float, function: Callable[[], Awaitable[T]]) -> T | None:
         """Give ``function`` so much time, then cancel it; ``None`` if that was needed."""
 
+    @abstractmethod
+    async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run these in a group of tasks, where one that fails cancels the others."""
+
     def resolve_to(self, monkeypatch: pytest.MonkeyPatch, ports: list[int]) -> None:
         """From here on names stand for these ports of loopback, each with a lead of a moment."""
         monkeypatch.setattr(wsproto_views.sockets, "numeric", lambda *_: _addresses(ports))
@@ -371,6 +376,11 @@ class Asyncio(Runtime):
                 return await function()
         except TimeoutError:
             return None
+
+    async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for function in functions:
+                group.create_task(function())
 
 
 class _Future(Generic[T]):
@@ -670,6 +680,9 @@ class Threads(Runtime):
         finally:
             _limit.until = outer
 
+    async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        raise NotImplementedError("threads cannot be cancelled")
+
 
 def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
     found = [item.getMessage() for item in caplog.records if item.levelno == logging.ERROR]
@@ -892,6 +905,11 @@ class Trio(Nursed):
             return await function()
         return None
 
+    async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with trio.open_nursery() as nursery:
+            for function in functions:
+                nursery.start_soon(function)
+
 
 class Anyio(Nursed):
     """anyio on one of its backends."""
@@ -925,6 +943,11 @@ class Anyio(Nursed):
         with anyio.move_on_after(seconds):
             return await function()
         return None
+
+    async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        async with anyio.create_task_group() as group:
+            for function in functions:
+                group.start_soon(function)
 
 
 class AnyioOnAsyncio(Anyio):

@@ -12,6 +12,7 @@ import anyio.abc
 import pytest
 from anyio.streams.stapled import StapledByteStream
 from anyio.streams.tls import TLSStream
+from trio.testing import MockClock
 
 from tests.bindings.peer import DEADLINE, Peer, connect_tcp
 from tests.bindings.runtimes import Log, Tls, recorder
@@ -209,6 +210,44 @@ def test_a_cancelled_serve_stream_closes(run: Run) -> None:
 # ------------------------------------------------------------------------------ tasks
 
 
+@pytest.mark.parametrize("way", ["cancelled", "failed"])
+def test_g10_a_block_is_left_in_the_time_it_has_to_close(way: str) -> None:
+    """The peer never answers: the shielded end takes ``close_timeout``, and no moment longer."""
+
+    class Quiet(WebSocketView):
+        PING_INTERVAL = None
+        RECEIVE_TIMEOUT = None
+        CLOSE_TIMEOUT = 1.0
+
+    async def main() -> None:
+        ours, theirs = await pipe_pair()
+        view = Quiet(UpgradeRequest("/", Headers()))
+        async with theirs:
+            with anyio.move_on_after(60 if way == "cancelled" else None) as scope:
+                async with upgraded(view, ours, client=True), anyio.create_task_group() as group:
+                    if way == "failed":
+                        group.start_soon(fail)
+                    await view.recv()
+            assert scope.cancelled_caught
+
+    async def fail() -> None:
+        await anyio.sleep(60)
+        raise LookupError("mine")
+
+    async def timed() -> None:
+        began = anyio.current_time()
+        if way == "cancelled":
+            await main()
+        else:
+            with pytest.raises(ExceptionGroup) as caught:
+                await main()
+            assert [type(error) for error in caught.value.exceptions] == [LookupError]
+        assert anyio.current_time() - began == pytest.approx(61)
+
+    clock = MockClock(autojump_threshold=0)
+    anyio.run(timed, backend="trio", backend_options={"clock": clock})
+
+
 def test_a_server_and_a_client_in_groups_of_the_user(run: Run) -> None:
     async def main() -> None:
         async with anyio.create_task_group() as group:
@@ -244,6 +283,20 @@ def test_what_the_block_raises_leaves_it_as_it_is(run: Run) -> None:
 
     with pytest.raises(LookupError, match="mine"):
         run(main)
+
+
+def test_a_group_that_the_block_raises_leaves_it_as_it_is(run: Run) -> None:
+    mine = ExceptionGroup(
+        "mine", [LookupError("one"), ExceptionGroup("more", [LookupError("two")])]
+    )
+
+    async def main() -> None:
+        async with serve(Echo) as server, connect(url_of(server)):
+            raise mine
+
+    with pytest.raises(ExceptionGroup) as caught:
+        run(main)
+    assert caught.value is mine
 
 
 def test_a_cancelled_block_closes_gracefully(run: Run, log: Log) -> None:

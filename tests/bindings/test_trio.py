@@ -6,6 +6,7 @@ part is ``test_anyio.py``.
 
 import gc
 import logging
+import math
 import socket
 import threading
 from collections.abc import Callable
@@ -519,6 +520,27 @@ def test_what_the_block_raises_leaves_it_as_it_is(form: str) -> None:
         trio.run(main)
 
 
+@pytest.mark.parametrize("group", [ExceptionGroup, BaseExceptionGroup])
+@pytest.mark.parametrize("form", ["serve", "connect"])
+def test_a_group_that_the_block_raises_leaves_it_as_it_is(
+    form: str, group: type[BaseExceptionGroup[BaseException]]
+) -> None:
+    mine = group("mine", [LookupError("one"), group("more", [LookupError("two")])])
+    if group is BaseExceptionGroup:
+        mine = group("mine", [KeyboardInterrupt(), mine])
+
+    async def main() -> None:
+        async with serve(Echo) as server:
+            if form == "serve":
+                raise mine
+            async with connect(url_of(server)):
+                raise mine
+
+    with pytest.raises(group) as caught:
+        trio.run(main)
+    assert caught.value is mine
+
+
 def test_a_mock_clock_is_the_clock() -> None:
     """Timeouts of a view are on trio's clock, whichever it is: here an hour passes at once."""
 
@@ -542,6 +564,75 @@ def test_a_mock_clock_is_the_clock() -> None:
                 assert 3600 <= trio.current_time() - began < 3700
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
+
+
+class Quiet(WebSocketView):
+    """Says nothing by itself, and has a second for its closing handshake."""
+
+    PING_INTERVAL = None
+    RECEIVE_TIMEOUT = None
+    CLOSE_TIMEOUT = 1.0
+
+
+@pytest.mark.parametrize("way", ["cancelled", "failed"])
+def test_g10_a_block_is_left_in_the_time_it_has_to_close(way: str) -> None:
+    """The peer never answers: the shielded end takes ``close_timeout``, and no moment longer."""
+
+    async def main() -> None:
+        ours, _theirs = memory_stream_pair()
+        view = Quiet(UpgradeRequest("/", Headers()))
+        with trio.move_on_after(60 if way == "cancelled" else math.inf) as scope:
+            async with upgraded(view, ours, client=True), trio.open_nursery() as nursery:
+                if way == "failed":
+                    nursery.start_soon(fail)
+                await view.recv()
+        assert scope.cancelled_caught
+
+    async def fail() -> None:
+        await trio.sleep(60)
+        raise LookupError("mine")
+
+    async def timed() -> None:
+        began = trio.current_time()
+        if way == "cancelled":
+            await main()
+        else:
+            with pytest.raises(ExceptionGroup) as caught:
+                await main()
+            assert [type(error) for error in caught.value.exceptions] == [LookupError]
+        assert trio.current_time() - began == pytest.approx(61)
+
+    trio.run(timed, clock=MockClock(autojump_threshold=0))
+
+
+def test_g10_a_hook_that_shields_itself_delays_on_close_by_a_second() -> None:
+    class Shielded(Quiet):
+        async def on_text(self, text: str) -> None:
+            try:
+                await trio.sleep_forever()
+            finally:
+                note("cancelled")
+                with trio.CancelScope(shield=True):
+                    await trio.sleep(3600)
+                note("cleaned up")
+
+        async def on_close(self, frame: object = None) -> None:
+            note("on_close")
+
+    def note(what: str) -> None:
+        times[what] = trio.current_time()
+
+    async def main() -> None:
+        ours, theirs = memory_stream_pair()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_stream, Shielded, theirs)
+            async with connect("ws://a/", stream=ours, ping_interval=None) as ws:
+                await ws.send("a")
+
+    times: dict[str, float] = {}
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert times["on_close"] - times["cancelled"] == pytest.approx(1)
+    assert times["cleaned up"] - times["cancelled"] == pytest.approx(3600)
 
 
 # ------------------------------------------------------------------------------ streams
