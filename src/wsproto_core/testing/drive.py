@@ -119,7 +119,6 @@ class SessionDriver:
 
     server: Any = None
     sock: Any = None
-    home: None = None
 
     def __init__(self, *, now: float = 1000.0) -> None:
         self.time = now
@@ -167,8 +166,9 @@ class SessionDriver:
         self._write()
         self.publish()
 
-    def here(self) -> None:
-        """There is one thread here, and one loop."""
+    def is_here(self) -> bool:
+        """Always: there is one thread here, and one loop."""
+        return True
 
     def post(self, action: Callable[[], None]) -> None:
         """Run ``action``; there is one thread here."""
