@@ -1062,6 +1062,7 @@ class Session:
 
     def _await_hooks(self, now: float) -> None:
         """After the end: how long what still runs or waits may take, and then ``on_close``."""
+        self._hold_until = math.inf  # nothing is held up any more
         timeout = self.connection.config.close_timeout
         if timeout is None or self.is_finished():
             self._overdue = math.inf

@@ -1107,6 +1107,18 @@ def test_a_reader_that_does_not_come_back_holds_the_end_up_for_a_second() -> Non
     assert read(stage) == Message("b", OpCode.TEXT)  # late is better than lost
 
 
+def test_a_reader_who_gives_up_leaves_no_deadline() -> None:
+    stage = reader("on_close")
+    stage.feed(stage.text("a"), stage.text("b"))
+    take(stage)
+    stage.session.eof(stage.now)
+    assert stage.session.next_deadline() == stage.now + 1
+    stage.session.close(1000, "", stage.now)
+    assert stage.run() == ["on_close"]
+    assert stage.session.is_finished()
+    assert stage.session.next_deadline() is None
+
+
 def test_on_close_waits_for_a_reader_who_may_come_back() -> None:
     stage = reader("on_close")
     stage.feed(stage.text("a"), stage.text("b"))
