@@ -21,7 +21,7 @@ BENCH_STAMP   := $(VENV)/.bench-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check lint types format coverage browser interop autobahn fuzz bench clean
+.PHONY: help demo test build check lint types format coverage browser interop autobahn faults fuzz bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -60,6 +60,9 @@ interop: $(INTEROP_STAMP) $(NODE_STAMP) ## peers that others wrote: websockets, 
 autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile short")
 	$(BIN)/python tests/autobahn/run.py $(ARGS)
 
+faults: $(BUILD_STAMP) ## every system call and await of a session fails once (ARGS="--runtime trio")
+	$(BIN)/python -m tests.faults $(ARGS)
+
 fuzz: $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
 	PYTHONPATH=src:src/bindings $(BIN)/python -m fuzz $(or $(ARGS),all)
 
@@ -68,7 +71,7 @@ bench: $(BENCH_STAMP) ## speed, beside the peers (ARGS="--quick asyncio-small", 
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage \
-	  benchmarks/.build benchmarks/servers/node_modules
+	  benchmarks/.build benchmarks/servers/node_modules tests/faults/.build
 
 # ------------------------------------------------------------------------------------- set-up
 

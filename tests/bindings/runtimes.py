@@ -56,9 +56,11 @@ __all__ = [
     "Runtime",
     "Server",
     "Tls",
+    "descriptors",
     "eventually",
     "ours",
     "recorder",
+    "threads",
 ]
 
 T = TypeVar("T")
@@ -1070,7 +1072,7 @@ async def _release(view: Any) -> None:
 def ours(make: Callable[[], Runtime]) -> Iterator[Runtime]:
     """A running runtime; in the end nothing of it may be left: task, timer, thread, descriptor."""
     _warm_up(make)
-    threads, descriptors = _threads(), _descriptors()
+    threads_before, descriptors_before = threads(), descriptors()
     runtime = make()
     runtime.start()
     try:
@@ -1080,11 +1082,12 @@ def ours(make: Callable[[], Runtime]) -> Iterator[Runtime]:
         complaints = runtime.stop()
     assert not complaints, complaints
     eventually(
-        lambda: _threads() <= threads,
-        f"an end without {_threads() - threads}",
+        lambda: threads() <= threads_before,
+        f"an end without {threads() - threads_before}",
     )
     eventually(
-        lambda: _descriptors() <= descriptors, f"{_descriptors()} instead of {descriptors} files"
+        lambda: descriptors() <= descriptors_before,
+        f"{descriptors()} instead of {descriptors_before} files",
     )
 
 
@@ -1096,12 +1099,12 @@ def _warm_up(make: Callable[[], Runtime]) -> None:
     runtime.stop()
 
 
-def _threads() -> set[threading.Thread]:
+def threads() -> set[threading.Thread]:
     """The threads that run, but for those that trio keeps for the next who needs one."""
     return {item for item in threading.enumerate() if not item.name.startswith("Trio thread")}
 
 
-def _descriptors() -> int:
+def descriptors() -> int:
     """How many descriptors are open; 0 where that cannot be told."""
     try:
         return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
