@@ -4,11 +4,12 @@ import ast
 import asyncio
 import concurrent.futures
 import contextvars
+import gc
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -359,6 +360,41 @@ def test_cancelled_as_it_opens(runtime: Asyncio) -> None:
             assert peer.rest() == b""
             with pytest.raises(concurrent.futures.CancelledError):
                 running.result()
+
+
+def test_cancelled_as_it_connects(runtime: Asyncio) -> None:
+    """At the very moment at which the stream is ours. (uvloop tells of no end then.)"""
+    tasks: list[Any] = []
+
+    async def scenario() -> None:
+        tasks.append(asyncio.current_task())
+        await connect(listener.url(), Attached)
+
+    class Attached(Echo):
+        def _attach(self, session: Session, driver: Any) -> Self:
+            tasks[0].cancel()
+            return super()._attach(session, driver)
+
+        async def run_forever(self) -> None:
+            raise AssertionError("it was never open")
+
+    with Listener() as listener:
+        running = runtime.spawn(scenario)
+        with listener.accept() as peer:
+            peer.rest()
+        with pytest.raises(concurrent.futures.CancelledError):
+            running.result()
+        gc.collect()
+
+
+def test_the_peer_is_gone_before_the_request(runtime: Asyncio) -> None:
+    """The descriptor is closed once: the second time its number may be another's."""
+    with Listener() as listener:
+        sock = connect_tcp(listener.port)
+        listener.accept().reset()
+        with pytest.raises((ConnectionError, ConnectionClosed)):
+            runtime.call(lambda: runtime.opened(listener.url(), sock=sock))
+        assert sock.fileno() == -1
 
 
 def test_keyboard_interrupt_in_a_hook() -> None:

@@ -139,10 +139,32 @@ class _Connect(Generic[ViewT]):
         if context is not None:
             options = {"ssl": context, "server_hostname": hostname, "ssl_shutdown_timeout": 5.0}
         other = TransportDriver(begin)
-        await loop.create_connection(other.as_protocol, sock=sock, **options)
+        await _hand_over(loop, sock, other, options)
         if tail:
             other.data_received(tail)  # nothing was read from the socket yet
         return other
+
+
+async def _hand_over(
+    loop: asyncio.AbstractEventLoop,
+    sock: socket.socket,
+    driver: TransportDriver,
+    options: dict[str, Any],
+) -> None:
+    """Give ``sock`` to a transport of the loop's."""
+    closed = False
+    try:
+        transport, _ = await loop.create_connection(driver.as_protocol, sock=sock, **options)
+        closed = transport.is_closing()
+    except (OSError, asyncio.CancelledError):
+        closed = True
+        driver.forget()
+        raise
+    finally:
+        # If the first write fails, libuv has closed the descriptor before uvloop tells the socket
+        # that it is not its own any more. The socket would close it again: another's by then.
+        if closed and type(loop).__module__ == "uvloop":
+            sock.detach()
 
 
 async def _open_unix(loop: asyncio.AbstractEventLoop, place: str) -> socket.socket:

@@ -1,7 +1,7 @@
 # cython: annotation_typing=False
 """The asyncio driver over a transport, for loops that do not let us watch sockets: uvloop, Windows.
 
-Tests: ``tests/bindings/test_contract.py``, as the runtime ``asyncio-transports``.
+Tests: ``tests/bindings/test_contract.py``, as the runtime ``uvloop``.
 """
 
 import asyncio
@@ -64,6 +64,11 @@ class TransportDriver(Driver):
     def connection_lost(self, exc: Exception | None) -> None:
         self._lose(exc)
         self._turn()
+
+    def forget(self) -> None:
+        """Nobody will have the connection, and a loop that was cancelled tells of no end."""
+        if self._transport is not None:
+            self.connection_lost(None)
 
     def pause_writing(self) -> None:
         """What is left in the transport is looked at after each write; see ``_write``."""
