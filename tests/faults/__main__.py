@@ -80,7 +80,10 @@ class Run:
                     self._every_point(runtime, watch)
                 else:
                     self._some_points(runtime, watch, self._drawn)
-                watch.look(collect=True)
+                try:
+                    watch.look(collect=True)
+                except AssertionError as error:
+                    self.failures.append(f"{self._role}, in the end: {error}")
 
     def _every_point(self, runtime: Runtime, watch: Watch) -> None:
         for variant in VARIANTS:
@@ -108,6 +111,7 @@ class Run:
         try:
             session.run()
             watch.look(collect=sum(self.points.values()) % COLLECT == 0)
+            session.check()
         except Exception as error:  # noqa: BLE001 - told at the end, with all others
             self.failures.append(f"{session}: {type(error).__name__}: {error}")
         if session.struck:

@@ -134,11 +134,10 @@ class Session:
         return self._hook.count if fault.where == "hook" else self._block.count
 
     def run(self) -> None:
-        """Talk, and check. Raises ``AssertionError`` where something does not hold."""
+        """Talk, until the peer has nothing more to say and our block is left."""
         k = self.k if self.fault.where == "call" else 0
         with self._calls.armed(self.fault.op, self.fault.effect, k):
             self._run()
-            self._check()
 
     def _run(self) -> None:
         with ExitStack() as stack:
@@ -239,7 +238,8 @@ class Session:
 
     # ------------------------------------------------------------------ what must hold
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """When nothing of it runs any more. Raises ``AssertionError`` where something is wrong."""
         ours, peer = self.ours, self._peer
         assert ours.opened <= 1, f"on_open ran {ours.opened} times"
         assert ours.closed == ours.opened, f"on_close ran {ours.closed} times"
