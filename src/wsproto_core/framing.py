@@ -140,12 +140,16 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> None:
         """Take more of the stream. Ignored after a fault."""
-        if self.fault is None:
-            self.pending = True
-            if self._data:
-                self._more += data
-            else:
-                self._data = data
+        if self.fault is not None:
+            return
+        if not self._data:
+            self._data = data
+        elif self.pending:
+            self._more += data
+        else:
+            # Only the beginning of a frame is left, a few bytes: one copy, not two.
+            self._data += data
+        self.pending = True
 
     def decode(self, budget: int) -> list[Piece]:
         """The next pieces, about ``budget`` bytes of them (payload, and 64 for each).

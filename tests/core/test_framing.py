@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.core.measure import assert_linear
+from tests.core.measure import assert_linear, measured
 from tests.core.pair import by_bytes, by_size
 from tests.core.wire import KEY, frame
 from wsproto_core.framing import FIRST, LAST, FrameDecoder
@@ -185,6 +185,19 @@ def test_a_large_read_is_not_copied_for_each_call() -> None:
         assert got == count
 
     assert_linear(run, 20_000)
+
+
+def test_a_read_behind_the_beginning_of_a_frame_is_copied_once() -> None:
+    """Most reads of small frames end within a header, and a read may be large."""
+    one = frame(0x82, bytes(60))
+    decoder = FrameDecoder(False, 0, NO_LIMIT, NO_LIMIT)
+    decoder.feed(one[:1])
+    assert decoder.decode(1) == []
+    rest = one[1:] + one * 5000
+    with measured() as memory:
+        decoder.feed(rest)
+        assert len(decoder.decode(1)) == 1
+    assert memory.peak < 1.2 * len(rest)
 
 
 # ------------------------------------------------------------------------------------- serial
