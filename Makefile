@@ -21,7 +21,7 @@ BENCH_STAMP   := $(VENV)/.bench-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check lint types format coverage browser interop autobahn faults fuzz bench clean
+.PHONY: help demo test build check lint types format coverage browser interop autobahn faults flood fuzz bench clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -62,6 +62,9 @@ autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile s
 
 faults: $(BUILD_STAMP) ## every system call and await of a session fails once (ARGS="--runtime trio")
 	$(BIN)/python -m tests.faults $(ARGS)
+
+flood: $(BUILD_STAMP) ## what floods of 50 MB cost in memory (ARGS="--runtime trio --flood pings")
+	$(BIN)/python -m tests.bindings.flood $(ARGS)
 
 fuzz: $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
 	PYTHONPATH=src:src/bindings $(BIN)/python -m fuzz $(or $(ARGS),all)

@@ -230,6 +230,10 @@ class Runtime(ABC):
         """Give ``function`` so much time, then cancel it; ``None`` if that was needed."""
 
     @abstractmethod
+    async def pause(self, seconds: float) -> None:
+        """Let time pass, in a hook."""
+
+    @abstractmethod
     async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run these in a group of tasks, where one that fails cancels the others."""
 
@@ -378,6 +382,9 @@ class Asyncio(Runtime):
                 return await function()
         except TimeoutError:
             return None
+
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
 
     async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -682,6 +689,9 @@ class Threads(Runtime):
         finally:
             _limit.until = outer
 
+    async def pause(self, seconds: float) -> None:
+        time.sleep(seconds)  # noqa: ASYNC251  a thread is what runs it
+
     async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
         raise NotImplementedError("threads cannot be cancelled")
 
@@ -907,6 +917,9 @@ class Trio(Nursed):
             return await function()
         return None
 
+    async def pause(self, seconds: float) -> None:
+        await trio.sleep(seconds)
+
     async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async with trio.open_nursery() as nursery:
             for function in functions:
@@ -945,6 +958,9 @@ class Anyio(Nursed):
         with anyio.move_on_after(seconds):
             return await function()
         return None
+
+    async def pause(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
 
     async def together(self, *functions: Callable[[], Coroutine[Any, Any, None]]) -> None:
         async with anyio.create_task_group() as group:

@@ -480,6 +480,7 @@ class StreamDriver:
                 elif not self._gone:
                     self._reads = False
                     session.eof(self.now())
+                del data  # or it lives on until something else has come
 
     async def _run_calls(self, worker: _Worker) -> None:
         worker.waits = False

@@ -19,7 +19,7 @@ logger = logging.getLogger("wsproto_core")
 __all__ = ["SocketWire", "StreamWire", "Wire", "join_small"]
 
 READ_SIZE = 1 << 16  # bytes asked for in one read; memory for more costs more than the read
-READ_MORE = 1 << 18  # the same, while as much as was asked for comes
+READ_MORE = 1 << 17  # the same, while as much comes; it costs several times itself in a flood
 JOIN = 1 << 16  # bytes: buffers up to this together are joined into one; larger ones not copied
 
 
