@@ -57,7 +57,7 @@ browser: $(INTEROP_STAMP) ## the demo in headless Chromium
 interop: $(INTEROP_STAMP) $(NODE_STAMP) ## peers that others wrote: websockets, aiohttp, node's ws
 	$(BIN)/python -m pytest tests/interop $(ARGS)
 
-autobahn: $(DEV_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile short")
+autobahn: $(BUILD_STAMP) ## the Autobahn test suite, both roles (ARGS="--profile short")
 	$(BIN)/python tests/autobahn/run.py $(ARGS)
 
 faults: $(BUILD_STAMP) ## every system call and await of a session fails once (ARGS="--runtime trio")
@@ -66,7 +66,7 @@ faults: $(BUILD_STAMP) ## every system call and await of a session fails once (A
 flood: $(BUILD_STAMP) ## what floods of 50 MB cost in memory (ARGS="--runtime trio --flood pings")
 	$(BIN)/python -m tests.bindings.flood $(ARGS)
 
-fuzz: $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
+fuzz: $(BUILD_STAMP) $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="client_frames --runs 100000")
 	PYTHONPATH=src:src/bindings $(BIN)/python -m fuzz $(or $(ARGS),all)
 
 bench: $(BENCH_STAMP) ## speed, beside the peers (ARGS="--quick asyncio-small", ARGS="profile tls-lat")
