@@ -1,4 +1,5 @@
-"""The contract of ``WebSocketView``, on every runtime and in both roles: docs in ``views.py``.
+"""The contract of ``WebSocketView``, on every runtime, in both roles, plain and over TLS: docs in
+``views.py``.
 
 One section for each part: settings, attributes, hooks, methods, endings. What a peer does wrong is
 in ``test_stress.py``, what the protocol asks in ``tests/core``.
@@ -42,6 +43,12 @@ class Echo(AsyncView):
 
     async def on_receive(self, message: bytes, opcode: OpCode) -> None:
         await self.send(message, opcode)
+
+
+@pytest.fixture
+def link(any_link: Link) -> Link:
+    """The whole contract holds plain and over TLS."""
+    return any_link
 
 
 # ---------------------------------------------------------------------------------- settings
@@ -521,8 +528,8 @@ def test_latency(link: Link) -> None:
 # ---------------------------------------------------------------------------------- hooks
 
 
-def test_hooks_in_their_order(any_link: Link, log: Log) -> None:
-    peer = any_link.open(recorder(log))
+def test_hooks_in_their_order(link: Link, log: Log) -> None:
+    peer = link.open(recorder(log))
     peer.text("a")
     peer.binary(b"b")
     peer.bye(4000)
@@ -745,8 +752,8 @@ def test_on_error_of_a_violation(link: Link, log: Log) -> None:
     assert log.entries == ["open", ("TEXT", b"a"), ("error", "ProtocolError"), ("close", None)]
 
 
-def test_rule_2_the_reply_goes_out_before_the_close(any_link: Link) -> None:
-    peer = any_link.open(Echo)
+def test_rule_2_the_reply_goes_out_before_the_close(link: Link) -> None:
+    peer = link.open(Echo)
     peer.send_raw(peer.encode(0x81, "last words") + b"\xff\xff\xff\xff garbage")
     assert peer.message() == "last words"
     assert peer.closed()[0] == 1002
@@ -1085,14 +1092,14 @@ class Reader(AsyncView):
         await super().run_forever()
 
 
-def test_recv(any_link: Link) -> None:
-    peer = any_link.open(Reader)
+def test_recv(link: Link) -> None:
+    peer = link.open(Reader)
     peer.text("ä")
     peer.send(0x02, b"a")
     peer.send(0x89, b"ping")
     peer.send(0x80, b"b")
-    assert any_link.call(any_link.view.recv) == "ä"
-    assert any_link.call(any_link.view.recv) == b"ab"
+    assert link.call(link.view.recv) == "ä"
+    assert link.call(link.view.recv) == b"ab"
     assert peer.frame() == (0x8A, b"ping")
 
 
@@ -1513,12 +1520,12 @@ def test_while_the_handshake_runs(server: Link, log: Log, method: str) -> None:
 # ---------------------------------------------------------------------------------- closing
 
 
-def test_close(any_link: Link, log: Log) -> None:
-    peer = any_link.open(recorder(log))
-    closing = any_link.spawn(any_link.view.close, 4002, "done")
+def test_close(link: Link, log: Log) -> None:
+    peer = link.open(recorder(log))
+    closing = link.spawn(link.view.close, 4002, "done")
     assert peer.reply() == (4002, "done")
     closing.result()
-    assert any_link.view.state is State.CLOSED
+    assert link.view.state is State.CLOSED
     log.wait(("close", 4002))
     assert log.entries == ["open", ("close", 4002)]
 

@@ -238,7 +238,7 @@ class Driven:
 
 
 def held(connection: Connection) -> int:
-    """Bytes of the peer that are held, wherever they are (see also test_memory of the bindings)."""
+    """Bytes of the peer that are held, wherever they are."""
     seen: set[int] = set()
     total = 0
     stack: list[object] = [connection]
