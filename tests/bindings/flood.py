@@ -22,7 +22,8 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from tests.bindings.peer import Listener, Peer, connect_tcp
 from tests.bindings.runtimes import RUNTIMES, Runtime
@@ -100,19 +101,19 @@ def run_view(name: str, role: str, flood: str, cause: str, url: str) -> None:
     if role == "server":
         server = runtime.call(lambda: runtime.served(view))
         end = server.close
-        tell(server.port)
+        say(server.port)
     else:
         client = runtime.call(lambda: runtime.opened(url, view))
         end = client.abort
     for _ in sys.stdin:
-        tell(peak())
+        say(peak())
         forget_peak()
     runtime.call(end)
     runtime.stop()
 
 
-def tell(number: int) -> None:
-    sys.stdout.write(f"{number}\n")
+def say(word: object) -> None:
+    sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
 
 
@@ -167,60 +168,79 @@ def end(peer: Peer) -> None:
         raise EOFError(f"expected an answer to our Close at the end, got {tail.hex()}")
 
 
-def measure(name: str, role: str, flood: str, cause: str, megabytes: float) -> int:
-    """How far the peak of resident memory rises above the idle process, in bytes."""
-    with Listener() as listener:
-        words = ["-m", "tests.bindings.flood", "--view", name, role, flood, cause, listener.url()]
-        with subprocess.Popen(
-            [sys.executable, *words],
+class Child:
+    """The process of the view. It is gone after the block, however that ends."""
+
+    def __init__(self, *words: str) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.bindings.flood", "--view", *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        ) as child:
-            assert child.stdin is not None
-            assert child.stdout is not None
+        )
 
-            def ask() -> int:
-                assert child.stdin is not None
-                child.stdin.write("\n")
-                child.stdin.flush()
-                return answer()
+    def __enter__(self) -> Self:
+        return self
 
-            def answer() -> int:
-                assert child.stdout is not None
-                return int(child.stdout.readline())
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        with self._process as process:
+            try:
+                if error is None:
+                    process.communicate(timeout=LIMIT)
+            finally:
+                process.kill()
+        if error is None and process.returncode:
+            raise RuntimeError(f"the view's process ended with {process.returncode}")
 
-            if role == "server":
-                peer = Peer(connect_tcp(answer()), is_client=True)
-                peer.request()
-            else:
-                peer = listener.accept()
-                peer.answer()
-            with peer:
-                if flood == "endless":
-                    peer.send(0x02, b"begin")
-                elif flood == "pings" and cause == "slow":
-                    peer.text("wait")
-                block = block_of(peer, flood)
-                # Code and buffers that any message needs: a few of each, and all of it read.
-                peer.send_raw(block)
-                peer.ping(b"through")
-                while peer.frame() != (0x8A, b"through"):
-                    pass
-                ask()
-                idle = ask()
-                block *= (1 << 16) // len(block) + 1
-                for _ in range(int(megabytes * 1e6) // len(block) + 1):
-                    pour(peer, block, reads=cause == "slow")
-                end(peer)
-                grown = ask() - idle
-            child.stdin.close()
-            child.wait(LIMIT)
-        if child.returncode:
-            raise RuntimeError(f"the view's process ended with {child.returncode}")
-    return grown
+    def number(self) -> int:
+        """The next line that it says."""
+        assert self._process.stdout is not None
+        return int(self._process.stdout.readline())
+
+    def peak(self) -> int:
+        """The peak of its memory since this was last asked, in bytes."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self.number()
+
+
+def measure(name: str, role: str, flood: str, cause: str, megabytes: float) -> int:
+    """How far the peak of resident memory rises above the idle process, in bytes."""
+    with Listener() as listener, Child(name, role, flood, cause, listener.url()) as child:
+        listener.sock.settimeout(LIMIT)  # a busy machine takes seconds to import everything
+        if role == "server":
+            peer = Peer(connect_tcp(child.number()), is_client=True)
+            peer.request()
+        else:
+            peer = listener.accept()
+            peer.answer()
+        with peer:
+            peer.sock.settimeout(LIMIT)
+            if flood == "endless":
+                peer.send(0x02, b"begin")
+            elif flood == "pings" and cause == "slow":
+                peer.text("wait")
+            block = block_of(peer, flood)
+            # Code and buffers that any message needs: a few of each, and all of it read.
+            peer.send_raw(block)
+            peer.ping(b"through")
+            while peer.frame() != (0x8A, b"through"):
+                pass
+            child.peak()
+            idle = child.peak()
+            block *= (1 << 16) // len(block) + 1
+            for _ in range(int(megabytes * 1e6) // len(block) + 1):
+                pour(peer, block, reads=cause == "slow")
+            end(peer)
+            return child.peak() - idle
 
 
 def main(words: list[str] | None = None) -> int:
@@ -235,7 +255,7 @@ def main(words: list[str] | None = None) -> int:
     if options.view:
         run_view(*options.view)
         return 0
-    worst = 0
+    bad = 0
     for cell in itertools.product(
         options.runtime or RUNTIMES,
         options.role or ROLES,
@@ -243,15 +263,20 @@ def main(words: list[str] | None = None) -> int:
         options.cause or CAUSES,
     ):
         began = time.monotonic()
-        grown = measure(*cell, options.megabytes)
-        worst = max(worst, grown)
+        try:
+            grown = measure(*cell, options.megabytes)
+        except (OSError, EOFError, RuntimeError, ValueError) as error:
+            bad += 1
+            say(f"{' '.join(cell):40}   FAILED: {error!r}")
+            continue
+        bad += grown > BOUND
         verdict = "" if grown <= BOUND else f"  ABOVE {BOUND / (1 << 20):.3f}"
-        sys.stdout.write(
+        say(
             f"{' '.join(cell):40} {grown / (1 << 20):6.2f} MiB above the idle process"
-            f" ({time.monotonic() - began:.1f} s){verdict}\n"
+            f" ({time.monotonic() - began:.1f} s){verdict}"
         )
-        sys.stdout.flush()
-    return 0 if worst <= BOUND else 1
+    say("every flood was borne within the bound" if not bad else f"{bad} were not")
+    return int(bad > 0)
 
 
 if __name__ == "__main__":
