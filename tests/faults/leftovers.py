@@ -4,14 +4,15 @@ import gc
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from tests.bindings.peer import DEADLINE
 from tests.bindings.runtimes import Runtime, descriptors, threads
 
 __all__ = ["Watch", "watched"]
 
-AT_ONCE = 0.5  # seconds: a thread that is over still has to end; the shortest timer of ours has 1
+AT_ONCE = 0.5  # seconds for tasks and timers; the shortest timer of ours has 1
 
 
 class Watch:
@@ -29,21 +30,25 @@ class Watch:
 
     def look(self, *, collect: bool = False) -> None:
         """After a session: raises ``AssertionError`` if anything is left."""
-        end = time.monotonic() + AT_ONCE
-        while left := self._left():
-            assert time.monotonic() < end, f"left: {left}"
-            time.sleep(0.002)
+        _until_empty(self._runtime.leftovers, AT_ONCE)
+        _until_empty(self._threads_and_files, DEADLINE)  # the system ends them when it likes
         if collect:
             gc.collect()
         found, self._complaints[:] = self._complaints[:], []
         assert not found, found
 
-    def _left(self) -> list[str]:
+    def _threads_and_files(self) -> list[str]:
         return [
-            *self._runtime.leftovers(),
             *map(repr, threads() - self._threads),
             *["a descriptor"] * (descriptors() - self._descriptors),
         ]
+
+
+def _until_empty(look: Callable[[], list[str]], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while left := look():
+        assert time.monotonic() < end, f"left: {left}"
+        time.sleep(0.002)
 
 
 class _Errors(logging.Handler):
