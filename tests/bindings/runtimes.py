@@ -183,6 +183,9 @@ class Runtime(ABC):
     cancels = True
     """Whether what runs can be cancelled; if not, it can only be given a timeout."""
 
+    accepts_in_python = True
+    """Whether a test can come between it and ``accept``."""
+
     hooks_block = True
     """Whether a hook that blocks holds up the connection's pongs and heartbeat."""
 
@@ -409,6 +412,8 @@ class _Future(Generic[T]):
 
 class Uvloop(Asyncio):
     """asyncio on libuv."""
+
+    accepts_in_python = False
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         import uvloop
