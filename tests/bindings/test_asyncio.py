@@ -5,6 +5,8 @@ import asyncio
 import concurrent.futures
 import contextvars
 import gc
+import socket
+import ssl
 import sys
 import threading
 from collections.abc import Iterator
@@ -395,6 +397,29 @@ def test_the_peer_is_gone_before_the_request(runtime: Asyncio) -> None:
         with pytest.raises((ConnectionError, ConnectionClosed)):
             runtime.call(lambda: runtime.opened(listener.url(), sock=sock))
         assert sock.fileno() == -1
+
+
+def test_the_peer_takes_nothing_any_more_as_tls_begins(
+    runtime: Asyncio, tls: Tls, tmp_path: Path
+) -> None:
+    """Our last word of the handshake cannot be sent, and bytes came with the peer's."""
+    place = str(tmp_path / "socket")
+    server = runtime.call(lambda: runtime.served(Echo, unix=place, ssl=tls.server))
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(DEADLINE)
+        sock.connect(place)
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        secure = tls.client.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        with pytest.raises(ssl.SSLWantReadError):
+            secure.do_handshake()
+        sock.sendall(outgoing.read())
+        incoming.write(sock.recv(1 << 16))
+        secure.do_handshake()
+        secure.write(b"GET / HTTP/1.1\r\n")
+        sock.shutdown(socket.SHUT_RD)
+        sock.sendall(outgoing.read())
+        eventually(lambda: not server._drivers)
+    runtime.call(server.close)
 
 
 def test_keyboard_interrupt_in_a_hook() -> None:

@@ -178,19 +178,16 @@ class SocketDriver(Driver):
             return
         tls.feed(data)
         try:
-            if tls.is_open or tls.shake():
-                self._encrypt(tls)  # what was said before the handshake was through
-                plain, ended = tls.read()
-            else:
-                plain, ended = b"", False
+            plain, ended = tls.read() if tls.is_open or tls.shake() else (b"", False)
         except ssl.SSLError as error:
             self._flush_records(tls)  # the alert
             self._close(error)
             return
-        self._flush_records(tls)
-        if plain:
+        if plain:  # before anything is sent, for that may be the end of the stream
             self.session.received(plain, self.now())
-        if (ended or not data) and not self._over:
+        self._encrypt(tls)  # what was said before the handshake was through
+        self._flush_records(tls)
+        if (ended or not data) and not (self._over or self._gone):
             self._received_end()
 
     def _on_writable(self) -> None:
