@@ -12,6 +12,7 @@ from contextlib import suppress
 from functools import cache
 
 from tests.bindings.peer import DEADLINE, accept_for, connect_tcp
+from tests.bindings.runtimes import Tls
 from tests.core.wire import KEY, close_body, frame
 
 __all__ = ["MISDEEDS", "Step", "Talker", "script"]
@@ -56,9 +57,10 @@ def script(*, ours_closes: bool) -> list[Step]:
 class Talker:
     """One run of the script. What it saw is in its attributes."""
 
-    def __init__(self, *, is_client: bool, ours_closes: bool) -> None:
+    def __init__(self, *, is_client: bool, ours_closes: bool, tls: Tls | None) -> None:
         """``ours_closes``: the last step asks us to close, else the peer does."""
         self.is_client = is_client
+        self._tls = tls
         self.steps = script(ours_closes=ours_closes)
         self.step = -1
         self.after_step: Callable[[int], None] = lambda _: None
@@ -99,7 +101,7 @@ class Talker:
     def dial(self, port: int) -> None:
         """Connect to our server."""
         with suppress(ConnectionError):  # it was cancelled meanwhile
-            self._begin(connect_tcp(port, window=WINDOW))
+            self._sock = connect_tcp(port, window=WINDOW)
 
     def accept(self, listener: socket.socket, over: Callable[[], bool]) -> None:
         """Take the connection of our client, if it connects before it is ``over``."""
@@ -108,17 +110,37 @@ class Talker:
         while self._sock is None and not over():
             assert time.monotonic() < end, "nobody connects"
             with suppress(TimeoutError):
-                self._begin(listener.accept()[0])
+                self._sock, _ = listener.accept()
 
-    def _begin(self, sock: socket.socket) -> None:
-        sock.settimeout(DEADLINE)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._sock = sock
+    def _secure(self) -> bool:
+        """Set the socket up, and TLS on it; false if that failed."""
+        if self._sock is None:
+            return False
+        self._sock.settimeout(DEADLINE)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._tls is None:
+            return True
+        context = self._tls.client if self.is_client else self._tls.server
+        name = "localhost" if self.is_client else None
+        try:
+            self._sock = context.wrap_socket(
+                self._sock, server_side=not self.is_client, server_hostname=name
+            )
+        except OSError as error:
+            return self._break(error)
+        return True
+
+    def _break(self, error: OSError) -> bool:
+        """The stream is broken: false. TLS has many words for it, and one for a missing goodbye."""
+        if isinstance(error, TimeoutError):
+            raise error
+        self.is_broken = self._tls is None or not self.got_close
+        return False
 
     def talk(self) -> None:
         """From the handshake to the end of the stream."""
         try:
-            if self._sock is None or not self._shake_hands():
+            if not self._secure() or not self._shake_hands():
                 return
             self.upgraded = True
             if not self._until(b"open"):
@@ -193,8 +215,8 @@ class Talker:
     def _read(self) -> bool:
         """Take one frame; false at the end."""
         if self.got_close and self._said_close and not self.is_client and self._sock is not None:
-            with suppress(OSError):
-                self._sock.shutdown(socket.SHUT_WR)  # the server closes first
+            with suppress(OSError):  # the server closes first; TLS without a word, which will do
+                socket.socket.shutdown(self._sock, socket.SHUT_WR)
         while (found := _first_frame(self._buffer)) is None:
             if not self._more():
                 return False
@@ -236,9 +258,8 @@ class Talker:
             return False
         try:
             data = self._sock.recv(1 << 16)
-        except ConnectionError:
-            self.is_broken = True
-            return False
+        except OSError as error:
+            return self._break(error)
         if not data and not self.got_close:
             self.is_broken = True
         self._buffer += data
@@ -263,14 +284,16 @@ class Talker:
         self._written += len(data)
         try:
             self._sock.sendall(data)
-        except ConnectionError:
+        except TimeoutError:
+            raise
+        except OSError:
             return bool(self._buffer) or self._more()  # it has said why, perhaps
         return True
 
     def _misbehave(self, misdeed: str, data: bytes) -> None:
         """Half of ``data`` goes out, and then no more."""
         assert self._sock is not None
-        with suppress(ConnectionError):
+        with suppress(OSError):
             self._sock.sendall(data[: len(data) // 2])
         if misdeed == "resets":
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -280,7 +303,7 @@ class Talker:
         else:
             if misdeed == "half-closes":
                 with suppress(OSError):
-                    self._sock.shutdown(socket.SHUT_WR)
+                    socket.socket.shutdown(self._sock, socket.SHUT_WR)
             else:
                 self.while_stalled()
             while _drained(self._sock):
@@ -297,7 +320,9 @@ def _encode(first: int, payload: bytes, masked: bool) -> bytes:
 def _drained(sock: socket.socket) -> bytes:
     try:
         return sock.recv(1 << 16)
-    except ConnectionError:
+    except TimeoutError:
+        raise
+    except OSError:
         return b""
 
 

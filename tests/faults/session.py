@@ -10,10 +10,11 @@ import socket
 import threading
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from tests.bindings.peer import DEADLINE
-from tests.bindings.runtimes import Gate, Runtime, eventually
+from tests.bindings.runtimes import Gate, Runtime, Tls, eventually
 from tests.faults.awaits import AWAITS, Awaits
 from tests.faults.calls import Calls, Effect, Op
 from tests.faults.peer import Talker
@@ -57,8 +58,10 @@ class Variant:
     closer: str
     """``peer`` or ``ours``."""
 
+    tls: bool = False
+
     def __str__(self) -> str:
-        return f"{self.style}, {self.closer} closes"
+        return f"{self.style}, {self.closer} closes{', TLS' if self.tls else ''}"
 
 
 @dataclass
@@ -101,7 +104,10 @@ class Session:
         self._block = kind(runtime, fault.what if fault.where == "block" else None, k)
         self._port: int | None = None
         self._ready = threading.Event()
-        self._peer = Talker(is_client=role == "server", ours_closes=variant.closer == "ours")
+        self._tls = _certificates() if variant.tls else None
+        self._peer = Talker(
+            is_client=role == "server", ours_closes=variant.closer == "ours", tls=self._tls
+        )
         self._gates: list[Gate] = [runtime.gate() for _ in self._peer.steps]
         self._peer.after_step = lambda step: self._gates[step].open()
         self._peer.while_stalled = self._until_given_up
@@ -176,11 +182,14 @@ class Session:
         await self._block.run(self._inside)
 
     async def _inside(self) -> None:
-        view = self.runtime.adopt(_view(self), **self._settings())
+        view, tls = self.runtime.adopt(_view(self), **self._settings()), self._tls
         if self.role == "server":
-            context = self.runtime.serve(view)
-        else:
+            context = self.runtime.serve(view, **({"ssl": tls.server} if tls else {}))
+        elif tls is None:
             context = self.runtime.connect(f"ws://127.0.0.1:{self._port}/", view)
+        else:
+            url = f"wss://localhost:{self._port}/"
+            context = self.runtime.connect(url, view, ssl=tls.client)
         async with context as place:
             if self.role == "server":
                 self._port = place.port
@@ -259,6 +268,8 @@ class Session:
             return  # what a reset has eaten was not received
         if self.fault.where in ("hook", "block"):
             return  # whoever gives up may leave some
+        if self.variant.tls:
+            return  # which bytes were those of a message, only TLS knows
         arrived = [message for message, end in self._peer.sent if end <= self._calls.delivered]
         assert handled == arrived, f"handled {_brief(handled)}, arrived {_brief(arrived)}"
 
@@ -277,6 +288,11 @@ class Session:
             assert not peer.torn, "a frame was cut off"
             begun = peer.upgraded and self._ready.is_set()  # else it was dropped while it opened
             assert peer.got_close or not begun, "the connection ended without a Close"
+
+
+@cache
+def _certificates() -> Tls:
+    return Tls()
 
 
 def _brief(messages: list[bytes]) -> list[bytes]:
