@@ -212,7 +212,7 @@ class Session:
     async def handle(self, view: Any, message: bytes) -> None:
         """Do what the peer asks for."""
         self.ours.handled.append(message)
-        verb, number = message.rstrip(b"\0").split(b" ")
+        verb, _, number = message.rstrip(b"\0").partition(b" ")
         await self._hook.run(lambda: self._act(view, verb, message))
         if verb != b"close":
             await self._say(view, b"done " + number, None)
