@@ -7,10 +7,11 @@ import cython
 from .framing cimport FrameDecoder
 from .messages cimport MessageReader
 from .octets cimport encode_frame, encode_header, utf8_rest
+from .outgoing cimport encode_text, snapshot
 from .timers cimport Timers
 
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
-cdef object _OPEN, _CLOSE_SENT
+cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
 cdef double _NEVER, _LONG_AGO
 cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY
 cdef double _LATE
@@ -31,7 +32,7 @@ cdef class Connection:
     cdef public list _events
     cdef public list _out
     cdef Py_ssize_t _out_size
-    cdef public object _blocked
+    cdef public Py_ssize_t _blocked
     cdef object _taken
     cdef object _given
     cdef object _late_pong
@@ -50,6 +51,8 @@ cdef class Connection:
     cdef bint _eof
     cdef bint _in_doubt
     cdef Py_ssize_t _room
+    cdef Py_ssize_t _read_mark
+    cdef Py_ssize_t _write_mark
     cdef list _ends
     cdef object _error
     cdef object _sent
@@ -72,6 +75,7 @@ cdef class Connection:
     @cython.locals(decoder=FrameDecoder, messages=MessageReader)
     cpdef bint has_news(self)
     cpdef list data_to_send(self)
+    cpdef send_message(self, data, opcode, bint final=*, compress=*)
 
     cpdef _feed(self, bytes data)
 
@@ -87,6 +91,13 @@ cdef class Connection:
         size=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, head=int, first=bint,
     )
     cpdef _send(self, int opcode, bytes data, bint final, compress)
+
+    @cython.locals(data=bytes, rest=bytes)
+    cdef _send_text(self, text, bint final, compress)
+
+    cdef _send_binary(self, data, bint final, compress)
+
+    cdef bytes _check_text(self, bytes data, bint final)
 
     cdef _queue_ping(self, bytes payload, double now)
 

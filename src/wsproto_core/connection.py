@@ -68,7 +68,10 @@ _PING: Final = int(OpCode.PING)
 _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
 _RSV: Final = 0x70
-_OPEN: Final = Phase.OPEN  # looked up for every message
+# Looked up for every message: an attribute of an enum's class takes longer.
+_OP_TEXT: Final = OpCode.TEXT
+_OP_BINARY: Final = OpCode.BINARY
+_OPEN: Final = Phase.OPEN
 _CLOSE_SENT: Final = Phase.CLOSE_SENT
 _NEVER: Final = math.inf
 _LONG_AGO: Final = -math.inf
@@ -137,6 +140,7 @@ class Connection:
         "_pings",
         "_pong_since",
         "_random",
+        "_read_mark",
         "_reading",
         "_received",
         "_request",
@@ -151,6 +155,7 @@ class Connection:
         "_stirred",
         "_taken",
         "_timers",
+        "_write_mark",
         "agreement",
         "closed",
         "config",
@@ -250,7 +255,7 @@ class Connection:
         self, role: Role, config: Config, now: float, random: Callable[[int], bytes]
     ) -> None:
         self.role = role
-        self.config = config
+        self._use(config)
         self.phase = Phase.OPENING
         self.agreement = None
         self.transport = Transport.OPEN
@@ -280,7 +285,7 @@ class Connection:
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
         self._frame_began = math.inf
         self._eof = False
-        self._room = self.config.read_high_water  # what events may still be queued before a look
+        self._room = self._read_mark  # what events may still be queued before a look
         self._ends: list[_Ending] = []  # what will end the connection when all before it is done
         self._error: Exception | None = None
         self._sent: Close | None = None
@@ -296,6 +301,11 @@ class Connection:
         self._messages: MessageReader | None = None
         self._request_reader = None
         self._response_reader = None
+
+    def _use(self, config: Config) -> None:
+        self.config = config
+        self._read_mark = config.read_high_water
+        self._write_mark = config.write_high_water
 
     # ---------------------------------------------------------- from the network and the clock
 
@@ -412,7 +422,7 @@ class Connection:
         self._now = now
         if self.phase is not Phase.DECIDING or self._request is None:
             raise self._illegal("configure()", "while a request waits for its answer")
-        self.config = config
+        self._use(config)
         if isinstance(self._request, Request):
             try:
                 handshake.check_origin(self._request, config)
@@ -475,23 +485,33 @@ class Connection:
         Bytes must be UTF-8. ``compress`` asks an extension to compress this message or not; it
         counts at the first part. A message longer than ``max_frame_size`` goes out in fragments.
         """
-        if isinstance(text, str):
-            data = encode_text(text)
-            if self._send_checked:
-                raise LocalProtocolError("the part before this one ended inside a character")
-            self._send(_TEXT, data, final, compress)
-            return
-        data = snapshot(text, "send_text()", "str, bytes, bytearray or a memoryview of bytes")
-        rest = self._check_text(data, final)
-        self._send(_TEXT, data, final, compress)
-        self._send_checked = rest
+        self._send_text(text, final, compress)
 
     def send_binary(
         self, data: Buffer, *, final: bool = True, compress: bool | None = None
     ) -> None:
         """Queue a binary message, or a part of one. As ``send_text``."""
-        payload = snapshot(data, "send_binary()", "bytes, bytearray or a memoryview of bytes")
-        self._send(_BINARY, payload, final, compress)
+        self._send_binary(data, final, compress)
+
+    def send_message(
+        self,
+        data: str | Buffer,
+        opcode: OpCode | int,
+        final: bool = True,
+        compress: bool | None = None,
+    ) -> None:
+        """``send_text`` or ``send_binary``, for who has the type of the message as ``opcode``.
+
+        ``str`` goes with ``TEXT`` only; as ``BINARY`` it is a ``TypeError``.
+        """
+        if opcode is _OP_TEXT or opcode == _OP_TEXT:
+            self._send_text(data, final, compress)
+        elif opcode != _OP_BINARY:
+            raise LocalProtocolError(f"expected opcode TEXT or BINARY, got {opcode!r}")
+        elif isinstance(data, str):
+            raise TypeError("expected bytes for a BINARY message, got str")
+        else:
+            self._send_binary(data, final, compress)
 
     def send_prepared(self, message: PreparedMessage) -> None:
         """Queue a whole message that many connections share. Otherwise as ``send_text``.
@@ -519,7 +539,7 @@ class Connection:
         if (
             self.phase is not _OPEN
             or self._sending
-            or self._out_size + self._blocked > self.config.write_high_water
+            or self._out_size + self._blocked > self._write_mark
         ):
             return False
         self._put_prepared(message)
@@ -609,7 +629,7 @@ class Connection:
 
         With ``hold`` an ending that is latched stays so: somebody is still at what came before it.
         """
-        self._room = self.config.read_high_water
+        self._room = self._read_mark
         if not self._events:
             decoder, messages = self._decoder, self._messages
             if decoder is not None and messages is not None and (decoder.pending or messages.busy):
@@ -636,7 +656,7 @@ class Connection:
 
     def data_to_send(self) -> list[bytes]:
         """Drain the bytes to write, in order. Joining them is the caller's choice."""
-        if self._late_pong is not None and self._blocked <= self.config.write_high_water:
+        if self._late_pong is not None and self._blocked <= self._write_mark:
             payload, self._late_pong = self._late_pong, None
             self._frame(_FIN | _PONG, payload)
         out = self._out
@@ -656,14 +676,14 @@ class Connection:
     def has_output(self) -> bool:
         """Whether ``data_to_send`` would give anything."""
         return bool(self._out) or (
-            self._late_pong is not None and self._blocked <= self.config.write_high_water
+            self._late_pong is not None and self._blocked <= self._write_mark
         )
 
     @property
     def below_mark(self) -> bool:
         """Whether what waits for the peer, here and in the transport, is within
         ``Config.write_high_water``."""
-        return self._out_size + self._blocked <= self.config.write_high_water
+        return self._out_size + self._blocked <= self._write_mark
 
     @property
     def early_bytes(self) -> int:
@@ -1062,7 +1082,7 @@ class Connection:
 
     def _owe_pong(self, payload: bytes) -> None:
         """Answer a ping; with output over the mark only the newest is answered (RFC 6455 5.5.3)."""
-        if self._out_size + self._blocked > self.config.write_high_water:
+        if self._out_size + self._blocked > self._write_mark:
             self._late_pong = payload
         else:
             self._frame(_FIN | _PONG, payload)
@@ -1108,6 +1128,22 @@ class Connection:
         self._frame(head | _FIN if final else head, data)
         self._sending = 0 if final else opcode
         self._send_checked = b""
+
+    def _send_text(self, text: str | Buffer, final: bool, compress: bool | None) -> None:
+        if isinstance(text, str):
+            data = encode_text(text)
+            if self._send_checked:
+                raise LocalProtocolError("the part before this one ended inside a character")
+            self._send(_TEXT, data, final, compress)
+            return
+        data = snapshot(text, "send_text()", "str, bytes, bytearray or a memoryview of bytes")
+        rest = self._check_text(data, final)
+        self._send(_TEXT, data, final, compress)
+        self._send_checked = rest
+
+    def _send_binary(self, data: Buffer, final: bool, compress: bool | None) -> None:
+        payload = snapshot(data, "send_binary()", "bytes, bytearray or a memoryview of bytes")
+        self._send(_BINARY, payload, final, compress)
 
     def _put_prepared(self, message: PreparedMessage) -> None:
         """Queue the frames of ``message``; make them if no connection like this one has."""

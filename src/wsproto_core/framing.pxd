@@ -2,7 +2,7 @@
 
 import cython
 
-from .octets cimport apply_mask
+from .octets cimport apply_mask, unmask
 
 
 # These are C integers inside the module and unknown outside, unlike FIRST and LAST.

@@ -14,7 +14,7 @@ the wire is bounded before it is stored. Tests: ``tests/core/test_framing.py``.
 from functools import lru_cache
 from typing import Final, TypeAlias
 
-from .octets import apply_mask
+from .octets import apply_mask, unmask
 
 __all__ = ["FIRST", "LAST", "FrameDecoder", "Piece"]
 
@@ -253,7 +253,7 @@ class FrameDecoder:
             # The whole frame is here.
             stop = start + length
             if mask_bit and length:
-                payload = apply_mask(data, start, stop, data[start - 4 : start])
+                payload = unmask(data, start, stop)
             else:
                 payload = data[start:stop]
             if self._counted:

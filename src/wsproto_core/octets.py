@@ -8,7 +8,7 @@ knows nothing of connections. Tests: ``tests/core/test_octets.py``.
 from codecs import utf_8_decode
 from typing import Final
 
-__all__ = ["apply_mask", "encode_frame", "encode_header", "utf8_rest"]
+__all__ = ["apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
 
 # _XOR[k] maps each byte b to b ^ k, for bytes.translate.
 _XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
@@ -35,6 +35,11 @@ def apply_mask(data: bytes, start: int, stop: int, key: bytes) -> bytes:
     result[2::4] = result[2::4].translate(_XOR[key[2]])
     result[3::4] = result[3::4].translate(_XOR[key[3]])
     return bytes(result)
+
+
+def unmask(data: bytes, start: int, stop: int) -> bytes:
+    """``data[start:stop]`` unmasked with the key that stands right before ``start``."""
+    return apply_mask(data, start, stop, data[start - 4 : start])
 
 
 def encode_header(first: int, length: int, mask_bit: int) -> bytes:

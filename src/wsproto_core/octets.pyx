@@ -9,7 +9,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-__all__ = ["apply_mask", "encode_frame", "encode_header", "utf8_rest"]
+__all__ = ["apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
 
 cdef extern from *:
     """
@@ -64,6 +64,17 @@ cpdef bytes apply_mask(bytes data, Py_ssize_t start, Py_ssize_t stop, bytes key)
         size,
         <const uint8_t *>PyBytes_AS_STRING(key),
     )
+    return result
+
+
+cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t stop):
+    """As ``octets.unmask``."""
+    cdef Py_ssize_t size = stop - start
+    if start < 4 or size < 0 or stop > PyBytes_GET_SIZE(data):
+        raise ValueError("expected 4 <= start <= stop <= len(data)")
+    cdef bytes result = PyBytes_FromStringAndSize(NULL, size)
+    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data) + start
+    xor_octets(<uint8_t *>PyBytes_AS_STRING(result), at, size, at - 4)
     return result
 
 

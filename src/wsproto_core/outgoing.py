@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What goes out in a message: a payload that nobody can change, and ``PreparedMessage``.
 
 It must not know connections: what is kept in a prepared message, and when it may be used again, is

@@ -11,6 +11,7 @@ cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
 cdef object _GATE, _REQUEST, _MESSAGE, _RUN
 
 
+@cython.freelist(8)
 cdef class Call:
     cdef readonly object kind
     cdef readonly object hook
@@ -29,6 +30,7 @@ cdef class Session:
     cdef public Connection connection
     cdef public object hooks
     cdef public bint opened
+    cdef public bint attended
     cdef object _gate
     cdef object _route
     cdef public object _queue
@@ -59,10 +61,20 @@ cdef class Session:
     cdef Py_ssize_t _stragglers
     cdef object _posted
     cdef object _choice
+    cdef bint _takes_messages
+    cdef object _on_text
+    cdef object _on_binary
+    cdef object _on_message
+    cdef Py_ssize_t _mark
+    cdef Py_ssize_t _overlap
 
     cpdef received(self, data, double now)
     cpdef call_returned(self, Call call, value, double now)
+    @cython.locals(connection=Connection)
+    cpdef bint call_passed(self, Call call) except -1
+    @cython.locals(at=Py_ssize_t, message=Message)
     cpdef next_call(self)
+    cpdef send(self, data, opcode, bint final=*, compress=*)
     cpdef bint can_begin(self)
     cpdef bint is_writable(self)
     cpdef bint has_call(self)
@@ -78,13 +90,18 @@ cdef class Session:
     cdef bint _takes(self, message) except -1
     cdef _enqueue(self, event)
 
-    @cython.locals(mark=Py_ssize_t, wants=bint)
+    @cython.locals(wants=bint)
     cdef _balance(self, double now)
 
     @cython.locals(at=Py_ssize_t, limit=Py_ssize_t)
     cdef Py_ssize_t _next_at(self) except -2
-    cdef bint _may_read(self, Py_ssize_t mark) except -1
+    @cython.locals(mark=Py_ssize_t)
+    cdef bint _may_read(self) except -1
     cdef bint _has_hook(self, item) except -1
 
 
+@cython.locals(call=Call)
+cdef Call _message_call(hook, tuple arguments)
+
+@cython.locals(message=Message)
 cpdef Py_ssize_t _cost_of(item) except -1

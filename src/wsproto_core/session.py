@@ -216,9 +216,14 @@ class Session:
         "_in_hand",
         "_keeps_control",
         "_listening",
+        "_mark",
+        "_on_binary",
+        "_on_message",
+        "_on_text",
         "_over",
         "_overdue",
         "_overheard",
+        "_overlap",
         "_posted",
         "_queue",
         "_quiet",
@@ -229,8 +234,10 @@ class Session:
         "_rtts",
         "_running",
         "_stragglers",
+        "_takes_messages",
         "_told",
         "_wants_read",
+        "attended",
         "connection",
         "hooks",
         "opened",
@@ -244,6 +251,10 @@ class Session:
 
     opened: bool
     """Whether ``on_open`` was entered (or would have been, were there one)."""
+
+    attended: bool
+    """For the driver: set while it runs calls and will look at the levels afterwards, so that who
+    changes something meanwhile need not have it look."""
 
     def __init__(
         self,
@@ -259,8 +270,9 @@ class Session:
         and may make the view.
         """
         self.connection = connection
-        self.hooks = hooks if hooks is not None else _NO_HOOKS
+        self._use(hooks if hooks is not None else _NO_HOOKS, connection.config)
         self.opened = False
+        self.attended = False
         self._gate = gate
         self._route = route
         self._queue: deque[_Item] = deque()
@@ -295,6 +307,16 @@ class Session:
         at_once = connection.role is Role.CLIENT or connection.agreement is not None
         if self.hooks.run is not None and at_once:
             self._queue.append(_Start())
+
+    def _use(self, hooks: Hooks, config: Config) -> None:
+        """Keep at hand what is asked for every message."""
+        self.hooks = hooks
+        self._takes_messages = hooks.takes_messages
+        self._on_text = hooks.on_text
+        self._on_binary = hooks.on_binary
+        self._on_message = hooks.on_message
+        self._mark = config.read_high_water
+        self._overlap = config.concurrent_hooks
 
     # ------------------------------------------------------------------ the driver reports
 
@@ -338,6 +360,21 @@ class Session:
         elif kind is _RUN:
             self._run_ended(now)
         self._look(now)
+
+    def call_passed(self, call: Call) -> bool:
+        """As ``call_returned``, for the many hooks whose return changes nothing, and whose time
+        nobody needs. False: this one may, and nothing was done."""
+        connection = self.connection
+        if (
+            call.kind is not _MESSAGE
+            or self._given_up
+            or not self._wants_read
+            or connection.phase is not _OPEN
+            or connection.has_news()
+        ):
+            return False
+        self._running -= 1
+        return True
 
     def call_failed(self, call: Call, error: BaseException, now: float) -> None:
         """A hook raised. Logged with its traceback; the peer learns only that it failed.
@@ -411,24 +448,28 @@ class Session:
         at = self._next_at()
         if at < 0:
             return None
-        hooks = self.hooks
-        item = self._queue[at]
-        del self._queue[at]
-        self._cost -= _cost_of(item)
-        if type(item) is Message:
-            self._running += 1
-            if not self._wants_read:
-                self._look(self.connection.time)
-            opcode = item.opcode
-            if opcode is _TEXT:
-                if hooks.on_text is not None:
-                    return Call(_MESSAGE, hooks.on_text, (item.data,))
-            elif hooks.on_binary is not None:
-                return Call(_MESSAGE, hooks.on_binary, (item.data,))
-            assert hooks.on_message is not None
-            data = item.data if isinstance(item.data, bytes) else item.data.encode()
-            return Call(_MESSAGE, hooks.on_message, (data, opcode))
-        return self._rare_call(item)
+        if at:
+            item = self._queue[at]
+            del self._queue[at]
+        else:
+            item = self._queue.popleft()
+        if type(item) is not Message:
+            self._cost -= _cost_of(item)
+            return self._rare_call(item)
+        message = item
+        self._cost -= len(message.data) + _COST
+        self._running += 1
+        if not self._wants_read:
+            self._look(self.connection.time)
+        opcode, data = message.opcode, message.data
+        if opcode is _TEXT:
+            if self._on_text is not None:
+                return _message_call(self._on_text, (data,))
+        elif self._on_binary is not None:
+            return _message_call(self._on_binary, (data,))
+        assert self._on_message is not None
+        raw = data if isinstance(data, bytes) else data.encode()
+        return _message_call(self._on_message, (raw, opcode))
 
     def is_finished(self) -> bool:
         """Whether the connection is closed and every hook, ``on_close`` too, has come to its end.
@@ -468,28 +509,20 @@ class Session:
         self,
         data: str | Buffer | PreparedMessage,
         opcode: OpCode | int,
-        *,
         final: bool = True,
         compress: bool | None = None,
     ) -> None:
         """Queue a message or a part of one; then wait for ``is_writable``.
 
-        ``str`` goes out as text whatever ``opcode`` says only if that is ``TEXT``; a ``str`` as
-        ``BINARY`` is a ``TypeError``. A prepared message brings its own ``opcode`` and
+        As ``Connection.send_message``. A prepared message brings its own ``opcode`` and
         ``compress``, and is no part of another one.
         """
         if type(data) is PreparedMessage:
             if not final:
                 raise TypeError("expected a part of a message, got a PreparedMessage")
             self.connection.send_prepared(data)
-        elif opcode == _TEXT:
-            self.connection.send_text(data, final=final, compress=compress)
-        elif opcode == _BINARY:
-            if isinstance(data, str):
-                raise TypeError("expected bytes for a BINARY message, got str")
-            self.connection.send_binary(data, final=final, compress=compress)
         else:
-            raise LocalProtocolError(f"expected opcode TEXT or BINARY, got {opcode!r}")
+            self.connection.send_message(data, opcode, final, compress)
         while self._posted and self.can_begin():
             self.post(*self._posted.popleft())
 
@@ -700,7 +733,7 @@ class Session:
     def end_read(self, now: float) -> None:
         """The reader got its message, or stopped waiting."""
         self._reader = False
-        if self.hooks.takes_messages:
+        if self._takes_messages:
             self._keep_control(False)  # they would stand in the way of the hooks
         self._look(now)
 
@@ -730,13 +763,13 @@ class Session:
         self._balance(now)
 
     def _has_room(self) -> bool:
-        return self._cost < self.connection.config.read_high_water
+        return self._cost < self._mark
 
     def _is_busy(self, now: float) -> bool:
         """Whether what came before is still being handled."""
         if self._running or self._alone:
             return True
-        if self._reads and not self.hooks.takes_messages:
+        if self._reads and not self._takes_messages:
             # Nobody knows whether a reader will come back, so it is waited for, but not for long:
             # the peer waits for the answer to its Close.
             if not (self._queue or self._in_hand) or now >= self._read_at + _PATIENCE:
@@ -788,11 +821,10 @@ class Session:
 
     def _takes(self, message: Event) -> bool:
         """Whether some hook takes this type of message, or no hook takes any."""
-        hooks = self.hooks
-        if hooks.on_message is not None or not hooks.takes_messages:
+        if self._on_message is not None or not self._takes_messages:
             return True
         assert isinstance(message, Message)
-        hook = hooks.on_text if message.opcode is _TEXT else hooks.on_binary
+        hook = self._on_text if message.opcode is _TEXT else self._on_binary
         return hook is not None
 
     def _refuse(self, message: Event, now: float) -> None:
@@ -842,23 +874,23 @@ class Session:
 
     def _balance(self, now: float) -> None:
         """Stop reading above the mark, go on at half of it."""
-        mark = self.connection.config.read_high_water
         if self.connection.phase is _DECIDING:
-            wants = self.connection.early_bytes < mark
+            wants = self.connection.early_bytes < self._mark
         elif self.connection.phase is _OPEN or self.connection.phase is _CLOSE_SENT:
-            wants = self._may_read(mark)
+            wants = self._may_read()
         else:
             wants = True
         if wants != self._wants_read:
             self._wants_read = wants
             self.connection.set_reading(wants, now)
 
-    def _may_read(self, mark: int) -> bool:
+    def _may_read(self) -> bool:
         """Whether there is room, or the peer's life is in question.
 
         The latter is answered by the next bytes, so they are read, to be kept as they are: up to
         the mark once more, for who holds a hook for ever must not make this grow.
         """
+        mark = self._mark
         if not self._full:
             self._full = self._cost >= mark and not self._drops()
         elif self._cost <= mark // 2 or self._drops():
@@ -880,7 +912,7 @@ class Session:
             return -1
         at = 0
         if not self._has_hook(queue[0]):
-            if self._reads and not self.hooks.takes_messages:
+            if self._reads and not self._takes_messages:
                 return -1
             at = next((place for place, item in enumerate(queue) if self._has_hook(item)), -1)
             if at < 0:
@@ -890,15 +922,15 @@ class Session:
         if kind is Message or kind is Chunk or kind is Ping or kind is Pong:
             if self._reader and self._is_readable(item):
                 return -1
-            limit = 1 if kind is Chunk else self.connection.config.concurrent_hooks
+            limit = 1 if kind is Chunk else self._overlap
             return at if self._running < limit else -1
         return at if kind is _Start or self._running == 0 else -1
 
     def _has_hook(self, item: _Item) -> bool:
-        hooks = self.hooks
         kind = type(item)
         if kind is Message:
-            return hooks.takes_messages
+            return self._takes_messages
+        hooks = self.hooks
         if kind is Chunk:
             return hooks.on_chunk is not None
         if kind is Ping:
@@ -976,7 +1008,7 @@ class Session:
             if isinstance(target, Response):
                 self._reject(target, now)
                 return
-            self.hooks = target.hooks
+            self._use(target.hooks, target.config)
             if isinstance(request, Request):
                 self.connection.configure(target.config, now)
                 if self.connection.phase is not _DECIDING:
@@ -1119,7 +1151,7 @@ class Session:
     def _forget_reader(self) -> None:
         """The view's own code came to its end: it does not read any more."""
         self._reads = False
-        if not self.hooks.takes_messages:
+        if not self._takes_messages:
             self._stop_messages()
             self._keep_control(False)
 
@@ -1141,8 +1173,19 @@ class Session:
         return ended
 
 
+def _message_call(hook: Hook, arguments: tuple[Any, ...]) -> Call:
+    call = Call.__new__(Call)  # in C an allocation and no more, unlike Call()
+    call.kind = _MESSAGE
+    call.hook = hook
+    call.arguments = arguments
+    return call
+
+
 def _cost_of(item: object) -> int:
-    if isinstance(item, (Message, Chunk)):
+    if type(item) is Message:
+        message = item
+        return len(message.data) + _COST
+    if isinstance(item, Chunk):
         return len(item.data) + _COST
     if isinstance(item, (Ping, Pong)):
         return len(item.payload) + _COST

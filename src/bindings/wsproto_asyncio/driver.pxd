@@ -18,7 +18,6 @@ cdef class Driver:
     cdef public CSession session
     cdef public object _begin
     cdef public object _on_gone
-    cdef public bint _in_turn
     cdef public bint _turn_due
     cdef public bint _pausing
     cdef public object _outbox

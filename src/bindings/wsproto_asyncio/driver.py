@@ -67,7 +67,6 @@ class Driver:
         self.pending = 0
         self._begin = begin
         self._on_gone = on_gone
-        self._in_turn = False
         self._turn_due = False
         self._pausing = False
         self._outbox = outbox(self.loop)
@@ -117,20 +116,20 @@ class Driver:
     def is_here(self) -> bool:
         """Whether the caller runs on the loop."""
         # To ask for the running loop is a call of the system, before Python 3.12.
-        if self._in_turn and get_ident() == self._thread:
+        if self.session.attended and get_ident() == self._thread:
             return True
         return asyncio._get_running_loop() is self.loop
 
     def publish(self) -> None:
         """Carry out what the session wants by the end of this turn of the loop."""
-        if not (self._in_turn or self._turn_due):
+        if not (self.session.attended or self._turn_due):
             self._turn_due = True
             self.loop.call_soon(self._late_turn)
 
     def flush_soon(self) -> None:
         """Write what is queued: at once where it is the first time in this turn of the loop, else
         by its end, so that what many broadcasts say in one turn goes out in two writes."""
-        if not (self._in_turn or self._turn_due):
+        if not (self.session.attended or self._turn_due):
             outbox = self._outbox
             if not outbox.in_turn:
                 outbox.begin_turn(self.loop)
@@ -227,7 +226,7 @@ class Driver:
 
     def _run_calls(self) -> None:
         session = self.session
-        self._in_turn = True
+        session.attended = True
         try:
             while not (self._pausing or self._starting) and session.has_call():
                 if self._idle:
@@ -239,7 +238,7 @@ class Driver:
                         self._workers.append(worker)
                         worker.task.add_done_callback(self._work_done)
         finally:
-            self._in_turn = False
+            session.attended = False
 
     async def _work(self, worker: Worker) -> None:
         """Run hooks, and wait for more, until there will be none."""

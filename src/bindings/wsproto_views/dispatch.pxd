@@ -2,6 +2,6 @@
 
 from wsproto_core.session cimport Call as CCall, Session as CSession
 
-cdef object _next(CSession session)
+cdef object _next(CSession session, driver)
 cdef object _begin(CCall call)
 cdef object _returned(CSession session, CCall call, value, driver)

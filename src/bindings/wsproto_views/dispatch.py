@@ -39,7 +39,7 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
     A cancellation is reported to the session and passes through.
     """
     count = 0
-    while not driver.cancelled and (call := _next(session)) is not None:
+    while (call := _next(session, driver)) is not None:
         try:
             value = _begin(call)
             # A plain function is taken as a hook too.
@@ -61,7 +61,9 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
 # Functions, for they have C types in the compiled build, which a coroutine cannot have.
 
 
-def _next(session: Session) -> Call | None:
+def _next(session: Session, driver: DispatchDriver) -> Call | None:
+    if not session.attended and driver.cancelled:
+        return None  # nobody is cancelled who has not waited
     return session.next_call()
 
 
@@ -70,5 +72,7 @@ def _begin(call: Call) -> Any:
 
 
 def _returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
-    session.call_returned(call, value, driver.now())
-    driver.publish()
+    if not session.call_passed(call):
+        session.call_returned(call, value, driver.now())
+    if not session.attended:
+        driver.publish()

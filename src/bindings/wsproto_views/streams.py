@@ -293,7 +293,6 @@ class StreamDriver:
         "_gone",
         "_here",
         "_home",
-        "_in_turn",
         "_leader",
         "_on_gone",
         "_pending",
@@ -342,7 +341,6 @@ class StreamDriver:
         self._busy: list[_Worker] = []  # those whose hook waits
         self._called = False  # a worker is on its way
         self._direct = 0  # turns that callers made since a task of ours ran
-        self._in_turn = False  # the session's calls are run right now: publish() comes later
         self._reads = True  # the peer's direction has not ended
         self._room: Event | None = None  # the leader waits to be let read on
         self._pending: list[Any] = []  # buffers that the stream did not take yet
@@ -365,7 +363,7 @@ class StreamDriver:
     def publish(self) -> None:
         """Carry out what the session wants: as a rule at once or, in a hook that has not waited
         yet, when the calls of this read are through."""
-        if self._in_turn or self._told_gone:
+        if self.session.attended or self._told_gone:
             return
         self._direct += 1
         if self._direct <= _DIRECT:
@@ -380,7 +378,7 @@ class StreamDriver:
 
     def flush_soon(self) -> None:
         """Write what is queued, where nothing else is new."""
-        if not self._in_turn:
+        if not self.session.attended:
             self.flush()
 
     def flush(self) -> None:
@@ -484,20 +482,20 @@ class StreamDriver:
 
     async def _run_calls(self, worker: _Worker) -> None:
         worker.waits = False
-        self._in_turn = True
+        self.session.attended = True
         try:
             await _watched(dispatch(self.session, worker), worker)
         finally:
             if worker.waits:
                 self._busy.remove(worker)
             else:
-                self._in_turn = False
+                self.session.attended = False
 
     def hand_over(self, worker: _Worker) -> None:
         """A hook of ``worker`` waits: what was said goes out, and another task reads on."""
         worker.waits = True
         self._busy.append(worker)
-        self._in_turn = False
+        self.session.attended = False
         if self._leader is worker:
             self._leader = None
         self._turn()
@@ -516,7 +514,7 @@ class StreamDriver:
     def _turn(self) -> None:
         """Carry out all that the session wants now; its calls and its bytes need a task."""
         self._perform()
-        if not (self._called or self._in_turn) and (
+        if not (self._called or self.session.attended) and (
             (self._reads and self._leader is None) or self.session.has_call()
         ):
             self._call_worker()

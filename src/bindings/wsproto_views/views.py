@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """``WebSocketView``, the part that all runtimes share.
 
 A view is words for a ``Session``: each public method is one session command and one wait. There is
@@ -13,7 +14,7 @@ Tests: ``tests/bindings/test_contract.py``, on every runtime.
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, unique
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Final, Protocol, Self
 
 from wsproto_core import (
     Accept,
@@ -486,7 +487,7 @@ class AsyncView(BaseView):
 
         A server answers the request with a 101 if nobody has; a client waits for the answer.
         """
-        session = self._here("initiate_upgrade_to_ws()")
+        session = _here(self, "initiate_upgrade_to_ws()")
         if session.connection.phase is Phase.DECIDING:
             session.accept(None, self._driver.now())
         await self._driver.settle(session.is_settled)
@@ -510,7 +511,7 @@ class AsyncView(BaseView):
         ``ProtocolError``, ``PeerTimeout`` (a ``TimeoutError``), an error of a hook, or the
         transport's ``OSError``.
         """
-        session = self._here("run_forever()")
+        session = _here(self, "run_forever()")
         await self._driver.settle(session.is_finished)
         closed = session.connection.closed
         error = closed.error if closed is not None else None
@@ -542,7 +543,7 @@ class AsyncView(BaseView):
                 return as_value(whole, item.opcode)
 
     async def _take(self, call: str, *, control: bool) -> Message | Chunk | Ping | Pong | Close:
-        session, driver = self._here(call), self._driver
+        session, driver = _here(self, call), self._driver
         session.begin_read(driver.now(), control=control)
         try:
             if not session.has_message():
@@ -573,13 +574,14 @@ class AsyncView(BaseView):
         ``ConnectionClosed`` after the close, ``LocalProtocolError`` or ``TypeError`` for what
         cannot be sent. A cancelled ``send`` has sent its message or not, never a part of it.
         """
-        session, driver = self._here("send()"), self._driver
-        while not session.can_begin():
+        sent = _send(self, data, opcode, compress)
+        if sent == _SENT:
+            return
+        session, driver = _here(self, "send()"), self._driver
+        while sent == _BUSY:
             await driver.settle(session.can_begin)
-        session.send(data, opcode, compress=compress)
-        if session.is_writable():
-            driver.publish()
-        else:
+            sent = _send(self, data, opcode, compress)
+        if sent == _FULL:
             await driver.settle(session.is_writable)
             session.check_sent()
 
@@ -608,7 +610,7 @@ class AsyncView(BaseView):
         messages wait meanwhile; pings and pongs do not. If the iterator raises or the call is
         cancelled in the middle, the message cannot be finished: the connection ends with 1011.
         """
-        session, driver = self._here("send_stream()"), self._driver
+        session, driver = _here(self, "send_stream()"), self._driver
         kind: OpCode | int | None = None
         try:
             async for part in _Parts(parts):
@@ -636,19 +638,19 @@ class AsyncView(BaseView):
         Between the first and the last frame of a message other senders wait. The extensions are
         applied; the frame itself is not changed.
         """
-        session, driver = self._here("send_frame()"), self._driver
+        session, driver = _here(self, "send_frame()"), self._driver
         session.send_frame(frame, driver.now())
         await driver.settle(session.is_writable)
         session.check_sent()
 
     async def send_ping(self, data: Buffer = b"") -> None:
         """Send a ping of at most 125 bytes and do not wait for its pong."""
-        self._here("send_ping()").connection.ping(data, self._driver.now())
+        _here(self, "send_ping()").connection.ping(data, self._driver.now())
         self._driver.publish()
 
     async def send_pong(self, data: Buffer = b"") -> None:
         """Send a pong that nobody asked for."""
-        self._here("send_pong()").connection.pong(data)
+        _here(self, "send_pong()").connection.pong(data)
         self._driver.publish()
 
     async def ping(self) -> float:
@@ -656,7 +658,7 @@ class AsyncView(BaseView):
 
         Raises what ended the connection if it ended first.
         """
-        session, driver = self._here("ping()"), self._driver
+        session, driver = _here(self, "ping()"), self._driver
         key = session.ping(None, driver.now())
         try:
             await driver.settle(lambda: session.pong_arrived(key))
@@ -692,7 +694,7 @@ class AsyncView(BaseView):
         logged, and 1011 goes out.
         """
         if self._session is not None and not self._session.is_closed():
-            self._here("send_close()").close_kindly(code, reason, self._driver.now())
+            _here(self, "send_close()").close_kindly(code, reason, self._driver.now())
             self._driver.publish()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
@@ -718,7 +720,7 @@ class AsyncView(BaseView):
         """
         if self._session is None or self._session.is_closed():
             return
-        session = self._here("safe_close()")
+        session = _here(self, "safe_close()")
         session.mute(logging=disable_logging, on_close=not call_on_close_handler)
         if self.initiated_upgrade:
             await self.close()
@@ -733,7 +735,7 @@ class AsyncView(BaseView):
         seconds.
         """
         if self._session is not None and not self._session.is_closed():
-            self._here("abort()").abort(self._driver.now())
+            _here(self, "abort()").abort(self._driver.now())
             self._driver.publish()
 
     def strictly_async(self) -> bool:
@@ -742,20 +744,10 @@ class AsyncView(BaseView):
 
     # ------------------------------------------------------------------ for the bindings
 
-    def _here(self, call: str) -> Session:
-        """The session, for a caller in the loop in which it lives."""
-        session, driver = self._attached(call), self._driver
-        if not driver.is_here():
-            raise LocalProtocolError(
-                f"{call}: expected the loop and thread in which {type(self).__name__} is connected,"
-                " got another or none; post() may be called from any thread"
-            )
-        return session
-
     def _offer(self, message: PreparedMessage) -> bool:
         if self._session is None:
             return False
-        connection, driver = self._here("broadcast()").connection, self._driver
+        connection, driver = _here(self, "broadcast()").connection, self._driver
         if not connection.offer(message):
             if not connection.has_output:
                 return False
@@ -774,6 +766,44 @@ class AsyncView(BaseView):
             await self.on_binary(data)
         elif self._has("on_receive"):
             await self.on_receive(data, opcode)
+
+
+# Functions, for they have C types in the compiled build, which a coroutine cannot have.
+
+_SENT: Final = 0
+_FULL: Final = 1  # queued, and more is to wait until there is room
+_BUSY: Final = 2  # not yet: another message is unfinished
+
+
+def _here(view: AsyncView, call: str) -> Session:
+    """The session, for a caller in the loop in which it lives."""
+    session, driver = view._session, view._driver
+    if session is None:
+        return view._attached(call)  # it raises
+    if not driver.is_here():
+        raise LocalProtocolError(
+            f"{call}: expected the loop and thread in which {type(view).__name__} is connected,"
+            " got another or none; post() may be called from any thread"
+        )
+    return session
+
+
+def _send(
+    view: AsyncView,
+    data: str | Buffer | PreparedMessage,
+    opcode: OpCode | int,
+    compress: bool | None,
+) -> int:
+    """Queue a message if that may be; which of the three above came of it."""
+    session = _here(view, "send()")
+    if not session.can_begin():
+        return _BUSY
+    session.send(data, opcode, True, compress)
+    if not session.is_writable():
+        return _FULL
+    if not session.attended:
+        view._driver.publish()
+    return _SENT
 
 
 # Iterators and not asynchronous generators, which are left unfinished when a loop is left, for the
