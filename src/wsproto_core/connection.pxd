@@ -13,7 +13,7 @@ from .timers cimport Timers
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
 cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
 cdef double _NEVER, _LONG_AGO
-cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY
+cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE
 cdef double _LATE
 
 
@@ -75,13 +75,18 @@ cdef class Connection:
     @cython.locals(decoder=FrameDecoder, messages=MessageReader)
     cpdef bint has_news(self)
     cpdef list data_to_send(self)
+    cpdef next_deadline(self)
     cpdef send_message(self, data, opcode, bint final=*, compress=*)
 
-    cpdef _feed(self, bytes data)
+    @cython.locals(decoder=FrameDecoder, size=Py_ssize_t)
+    cpdef _feed(self, data)
+
+    @cython.locals(decoder=FrameDecoder, messages=MessageReader, size=Py_ssize_t, key=bytes)
+    cdef Py_ssize_t _absorb(self, data) except -1
 
     @cython.locals(
         decoder=FrameDecoder, messages=MessageReader, events=list, room=Py_ssize_t,
-        batch=Py_ssize_t, budget=Py_ssize_t, opcode=int, data=bytes, flags=int, piece=tuple,
+        batch=Py_ssize_t, budget=Py_ssize_t, opcode=int, data=bytes, flags=int, piece=tuple, pieces=list,
     )
     cdef _read_frames(self)
 

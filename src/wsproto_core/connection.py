@@ -88,6 +88,10 @@ _COPY: Final = 16 << 10
 """Bytes: a payload up to this is joined with its header (a copy costs less than a second buffer in
 the list); above, it is queued as it is."""
 
+_PIECE: Final = 16 << 10
+"""Bytes: larger reads are decoded in pieces of this size, which fit into the processor's cache, but
+for what is of the middle of a large frame."""
+
 _TIMEOUT_REASON: Final = "WebSocket Timeout Error"
 _HOOK_REASON: Final = "internal error"
 
@@ -248,7 +252,7 @@ class Connection:
         bits = [item.rsv for item in agreement.extensions]
         pairs = list(zip(codecs, bits, strict=True))
         self._open(Input.RESPONSE, agreement, pairs, Response(101), now)
-        self._feed(bytes(data))
+        self._feed(data)
         return self
 
     def _prepare(
@@ -322,7 +326,7 @@ class Connection:
         self._last_received = now
         phase = self.phase
         if phase is _OPEN or phase is _CLOSE_SENT:
-            self._feed(data if type(data) is bytes else bytes(data))
+            self._feed(data)
         elif phase is Phase.OPENING:
             self._receive_head(bytes(data), now)
         elif phase is Phase.DECIDING:
@@ -1028,11 +1032,43 @@ class Connection:
 
     # ------------------------------------------------------------------ frames in
 
-    def _feed(self, data: bytes) -> None:
-        if self._decoder is not None:
-            self._slept_until = _LONG_AGO
-            self._decoder.feed(data)
+    def _feed(self, data: Buffer) -> None:
+        decoder = self._decoder
+        if decoder is None:
+            return
+        self._slept_until = _LONG_AGO
+        if len(data) <= _PIECE:
+            decoder.feed(data if type(data) is bytes else bytes(data))
             self._read_frames()
+            return
+        view = memoryview(data)
+        while view and self._decoder is not None:
+            size = self._absorb(view)
+            if not size:
+                size = min(len(view), _PIECE)
+                decoder.feed(bytes(view[:size]))
+                self._read_frames()
+            view = view[size:]
+
+    def _absorb(self, data: memoryview) -> int:
+        """Take what is of the middle of a large frame to where it stays; returns how much it is."""
+        decoder, messages = self._decoder, self._messages
+        assert decoder is not None and messages is not None
+        size = min(decoder.coming - 1, len(data))  # its last byte goes the ordinary way
+        if size < _PIECE or decoder.pending or not messages.plain:
+            return 0
+        key = decoder.skip(size)
+        messages.coming = decoder.coming
+        try:
+            messages.absorb(decoder.opcode, data, size, key)
+        except ProtocolError as error:
+            self._fail_reading(error)
+        return size
+
+    def _fail_reading(self, error: ProtocolError) -> None:
+        # Whoever keeps the error must not keep our buffers, by the frames that it came through.
+        error.__traceback__ = error.__context__ = None
+        self._latch(Input.FAULT, error)
 
     def _read_frames(self) -> None:
         """Read frames until events worth ``read_high_water`` wait, or the bytes or the life end."""
@@ -1047,7 +1083,9 @@ class Connection:
                     room -= messages.resume(events, room)
                     continue
                 budget = batch if batch < room else room  # noqa: FURB136  min() is slow here
-                for piece in decoder.decode(budget):
+                pieces = decoder.decode(budget)
+                messages.coming = decoder.coming
+                for piece in pieces:
                     opcode, data, flags = piece
                     if opcode < _CLOSE:
                         room -= messages.add(opcode, data, flags, events)
@@ -1068,9 +1106,7 @@ class Connection:
                         raise error(why, close_code=code, rule=rule)
                     break
         except ProtocolError as error:
-            # Whoever keeps the error must not keep our buffers, by the frames that it came through.
-            error.__traceback__ = error.__context__ = None
-            self._latch(Input.FAULT, error)
+            self._fail_reading(error)
             return
         finally:
             self._room = room

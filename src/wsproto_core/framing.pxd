@@ -17,6 +17,7 @@ cdef class FrameDecoder:
     cdef public Py_ssize_t serial
     cdef public bint pending
     cdef public bint mid_frame
+    cdef public Py_ssize_t coming
     cdef int _mask_bit
     cdef int _rsv
     cdef Py_ssize_t _max_frame
@@ -27,7 +28,6 @@ cdef class FrameDecoder:
     cdef int _opcode
     cdef int _flags
     cdef Py_ssize_t _size
-    cdef Py_ssize_t _remaining
     cdef bint _last
     cdef bytes _key
     cdef bytes _data
@@ -36,6 +36,7 @@ cdef class FrameDecoder:
     cdef bint _counted
 
     cpdef feed(self, bytes data)
+    cpdef bytes skip(self, Py_ssize_t size)
 
     @cython.locals(
         data=bytes, pos=Py_ssize_t, end=Py_ssize_t, mask_bit=int, kinds=bytes, taken=Py_ssize_t,

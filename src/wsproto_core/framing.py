@@ -100,6 +100,9 @@ class FrameDecoder:
     mid_frame: bool
     """Whether, after ``decode``, a frame has begun of which bytes are still to come."""
 
+    coming: int
+    """Payload bytes that are still to come of the frame in progress."""
+
     def __init__(self, masked: bool, rsv: int, max_frame: int, max_message: int) -> None:
         """Begin at a frame's first byte.
 
@@ -120,7 +123,7 @@ class FrameDecoder:
         self._opcode = 0  # of the message in progress
         self._flags = 0  # _FIRST until its first piece went out, and its reserved bits
         self._size = 0  # its payload bytes so far, as on the wire
-        self._remaining = 0  # payload bytes still to come of the frame in progress
+        self.coming = 0
         self._last = False  # the frame in progress ends its message
         self._key = b""  # its masking key, turned to the next byte
         self._data = b""  # bytes given; those before _pos are decoded
@@ -151,6 +154,19 @@ class FrameDecoder:
             self._data += data
         self.pending = True
 
+    def skip(self, size: int) -> bytes:
+        """Leave to the caller the next ``size`` bytes of the frame in progress, but not its last.
+
+        None of them was fed. Returns the masking key, turned to them; empty without masking.
+        """
+        key = self._key
+        turn = size & 3
+        if self._mask_bit and turn:
+            self._key = key[turn:] + key[:turn]
+        self.coming -= size
+        self._flags &= ~_FIRST
+        return key
+
     def decode(self, budget: int) -> list[Piece]:
         """The next pieces, about ``budget`` bytes of them (payload, and 64 for each).
 
@@ -171,14 +187,14 @@ class FrameDecoder:
         kinds = self._kinds
 
         while budget > 0:
-            if self._remaining:
+            if self.coming:
                 # Inside a data frame whose payload did not come at once.
                 start = pos
                 taken = end - pos
-                if taken > self._remaining:
-                    taken = self._remaining
+                if taken > self.coming:
+                    taken = self.coming
                 pos += taken
-                self._remaining -= taken
+                self.coming -= taken
                 if mask_bit:
                     part = apply_mask(data, start, pos, self._key)
                     turn = taken & 3
@@ -186,7 +202,7 @@ class FrameDecoder:
                         self._key = self._key[turn:] + self._key[:turn]
                 else:
                     part = data[start:pos]
-                if self._remaining:
+                if self.coming:
                     if taken:
                         pieces.append((self._opcode, part, self._flags))
                         self._flags &= ~_FIRST
@@ -283,7 +299,7 @@ class FrameDecoder:
                     continue
             budget -= length + _COST
 
-        self.mid_frame = self._remaining > 0
+        self.mid_frame = self.coming > 0
         if pos == end:
             self._data = b""
             self._pos = 0
@@ -313,7 +329,7 @@ class FrameDecoder:
             self._size = 0
             self._kinds = self._message_kinds
         self._size += length
-        self._remaining = length
+        self.coming = length
         self._last = kind in (_WHOLE, _END)
 
     def _long_length(self, data: bytes, pos: int) -> int:

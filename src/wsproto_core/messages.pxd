@@ -3,24 +3,24 @@
 import cython
 
 from .events cimport Chunk, Message
-from .octets cimport utf8_rest
+from .octets cimport Gather, utf8_rest
 
 cdef int _TEXT, _FIRST, _LAST, _WHOLE
-cdef Py_ssize_t _LARGE, _COST, _BATCH, _NO_BATCH
+cdef Py_ssize_t _COST, _BATCH, _NO_BATCH
 
 
 cdef class MessageReader:
     cdef public Py_ssize_t batch
     cdef public bint busy
+    cdef public bint plain
     cdef public bint stirred
     cdef tuple _codecs
     cdef bint _chunks
     cdef bint _text_as_bytes
     cdef Py_ssize_t _limit
     cdef object _only
-    cdef bint _whole
-    cdef list _parts
-    cdef bytearray _tail
+    cdef public Py_ssize_t coming
+    cdef Gather _gather
     cdef Py_ssize_t _size
     cdef bytes _held
     cdef bint _first
@@ -28,6 +28,9 @@ cdef class MessageReader:
     cdef int _opcode
 
     cpdef Py_ssize_t add(self, int opcode, bytes data, int flags, list out) except -1
+
+    @cython.locals(gather=Gather, rest=Py_ssize_t)
+    cpdef absorb(self, int opcode, data, Py_ssize_t size, bytes key)
 
     @cython.locals(cost=Py_ssize_t, data=bytes)
     cpdef Py_ssize_t resume(self, list out, Py_ssize_t budget) except -1

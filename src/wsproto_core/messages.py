@@ -3,8 +3,7 @@
 
 It does not see headers (``framing.py`` has judged them) and sends nothing. UTF-8 is checked while a
 message arrives, also inside a frame, so that bad text fails at the first byte that cannot be right.
-Of a message in progress small pieces are joined as they come, large ones kept until its end: its
-memory is bounded by its bytes, not by how it was cut, and no large payload is copied twice.
+A message in progress is a ``Gather``: its memory is bounded by its bytes, not by how it was cut.
 Tests: ``tests/core/test_messages.py``.
 """
 
@@ -17,7 +16,8 @@ from .enums import CloseCode, OpCode
 from .errors import PayloadTooBig, ProtocolError
 from .events import Chunk, Event, Message
 from .framing import FIRST, LAST
-from .octets import utf8_rest
+from .octets import Gather, utf8_rest
+from .outgoing import Buffer
 
 if TYPE_CHECKING:
     from .extensions.base import Codec
@@ -30,10 +30,14 @@ _OP_BINARY: Final = OpCode.BINARY
 _FIRST: Final[int] = FIRST
 _LAST: Final[int] = LAST
 _WHOLE: Final[int] = FIRST | LAST
-_LARGE: Final = 16 << 10  # bytes: pieces from here on are kept as they are, and joined at the end
 _COST: Final = 64  # what an event costs beside its payload, as in framing
 _BATCH: Final = 2 << 10  # inflates to 2 MiB at most, where a read of 64 KiB would give 64 MiB
 _NO_BATCH: Final = 1 << 62
+
+# Large messages come and go. glibc's malloc gives what lies free at the end of the heap back to the
+# system if it is more than twice the largest block that was ever mapped and freed, and to get such
+# pages back takes several times as long as to fill them. So one is mapped and freed, untouched.
+bytearray(4 << 20)
 
 
 class MessageReader:
@@ -47,6 +51,12 @@ class MessageReader:
     busy: bool
     """Whether ``resume`` has more to give of the last piece."""
 
+    coming: int
+    """For the caller to set: bytes that are still to come of the frame in progress."""
+
+    plain: bool
+    """Whether messages are delivered whole, as they come: without extensions. Most are."""
+
     stirred: bool
     """Whether a piece has gone through an extension since this was last set to false."""
 
@@ -58,11 +68,11 @@ class MessageReader:
         self._limit = -1 if config.max_message_size is None else config.max_message_size
         self.batch = _NO_BATCH if not codecs else 1 if self._chunks else _BATCH
         self._only = self._codecs[0] if len(self._codecs) == 1 and not self._chunks else None
-        self._whole = not codecs and not self._chunks  # what most connections are
+        self.plain = not codecs and not self._chunks  # what most connections are
         self.busy = False
         self.stirred = False
-        self._parts: list[bytes] = []  # of the message in progress, each followed by ...
-        self._tail = bytearray()  # ... what came since
+        self.coming = 0
+        self._gather = Gather()  # of the message in progress
         self._size = 0  # bytes of the message in progress, decoded
         self._held = b""  # half a character that its text ends with so far
         self._first = True  # the next chunk is the first of its message
@@ -72,7 +82,7 @@ class MessageReader:
     @property
     def partial(self) -> bytes | None:
         """What is there of the message in progress; ``None`` outside a message or with chunks."""
-        return b"".join((*self._parts, self._tail)) if self._parts or self._tail else None
+        return self._gather.peek() if self._gather.size else None
 
     def add(self, opcode: int, data: bytes, flags: int, out: list[Event]) -> int:
         """Take one piece of a data message and append to ``out`` what it completes.
@@ -81,7 +91,7 @@ class MessageReader:
         that is not UTF-8, ``PayloadTooBig`` or ``ExtensionError`` from an extension: all the
         peer's. While ``busy``, call ``resume`` before the next piece.
         """
-        if flags == _WHOLE and self._whole:
+        if flags == _WHOLE and self.plain:
             out.append(self._message(opcode, data))
             return len(data) + _COST
         if self._codecs:
@@ -99,6 +109,20 @@ class MessageReader:
             self.busy = True
             return self.resume(out, _COST if self._chunks else -1)
         return self._take(opcode, data, bool(flags & _LAST), out)
+
+    def absorb(self, opcode: int, data: Buffer, size: int, key: bytes) -> None:
+        """Take the first ``size`` bytes of ``data``, masked with ``key``, from inside a frame.
+
+        If ``plain``, and not the last of their frame: where much comes, it is written once.
+        """
+        gather = self._gather
+        gather.add_masked(data, size, key, self.coming)
+        self._size += size
+        if opcode == _TEXT:
+            rest = gather.rest(self._held, size)
+            if rest < 0:
+                raise _bad_text(text_fault(self._held, gather.last(size), False)) from None
+            self._held = (self._held + gather.last(min(size, 3)))[-rest:] if rest else b""
 
     def resume(self, out: list[Event], budget: int) -> int:
         """Go on with the last piece, for about ``budget`` bytes of events (-1: to its end)."""
@@ -121,25 +145,17 @@ class MessageReader:
             )
         if self._chunks:
             return self._take_chunk(opcode, data, final, out)
-        if final and not self._parts and not self._tail:
+        if final and not self._gather.size:
             # It came in one slice after all.
             self._size = 0
             out.append(self._message(opcode, data))
             return len(data) + _COST
         if opcode == _TEXT:
             self._check_text(data, final)
+        self._gather.add(data, self.coming)
         if not final:
-            if len(data) < _LARGE:
-                self._tail += data
-            else:
-                if self._tail:
-                    self._parts.append(bytes(self._tail))
-                    self._tail.clear()
-                self._parts.append(data)
             return 0
-        whole = b"".join((*self._parts, self._tail, data))
-        self._parts.clear()
-        self._tail.clear()
+        whole = self._gather.take()
         self._size = 0
         value: str | bytes = whole
         if opcode == _TEXT and not self._text_as_bytes:

@@ -8,7 +8,7 @@ knows nothing of connections. Tests: ``tests/core/test_octets.py``.
 from codecs import utf_8_decode
 from typing import Final
 
-__all__ = ["apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
+__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "front", "unmask", "utf8_rest"]
 
 # _XOR[k] maps each byte b to b ^ k, for bytes.translate.
 _XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
@@ -42,6 +42,11 @@ def unmask(data: bytes, start: int, stop: int) -> bytes:
     return apply_mask(data, start, stop, data[start - 4 : start])
 
 
+def front(buffer: memoryview, size: int) -> bytes:
+    """The first ``size`` bytes of ``buffer``."""
+    return bytes(buffer[:size])
+
+
 def encode_header(first: int, length: int, mask_bit: int) -> bytes:
     """A frame's header without the masking key, in the shortest form (RFC 6455 5.2).
 
@@ -65,6 +70,65 @@ def encode_frame(first: int, payload: bytes, key: bytes) -> bytes:
     if size < 126:
         return (first << 8 | size).to_bytes(2, "big") + payload
     return encode_header(first, size, 0) + payload
+
+
+_LARGE: Final = 16 << 10  # bytes: a part from here on is kept as it is until the end
+
+
+class Gather:
+    """Bytes that come in parts and are wanted whole.
+
+    Small parts are joined as they come, so its memory is bounded by the bytes and not by how they
+    were cut. In C all are written where they stay, and none is copied twice.
+    """
+
+    __slots__ = ("_parts", "_tail", "size")
+
+    size: int
+    """How many there are."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []  # each followed by ...
+        self._tail = bytearray()  # ... what came since
+        self.size = 0
+
+    def add(self, data: bytes, coming: int) -> None:
+        """Take a part; ``coming`` bytes more are announced, and may never come."""
+        self.size += len(data)
+        if len(data) < _LARGE:
+            self._tail += data
+            return
+        if self._tail:
+            self._parts.append(bytes(self._tail))
+            self._tail.clear()
+        self._parts.append(data)
+
+    def add_masked(
+        self, data: bytes | bytearray | memoryview, size: int, key: bytes, coming: int
+    ) -> None:
+        """``add`` the first ``size`` of ``data``, unmasked with ``key`` if there is one."""
+        part = bytes(data[:size])
+        self.add(apply_mask(part, 0, size, key) if key else part, coming)
+
+    def last(self, size: int) -> bytes:
+        """The last ``size`` of them, which came in one part."""
+        return bytes(self._tail[-size:]) if self._tail else self._parts[-1][-size:]
+
+    def rest(self, held: bytes, size: int) -> int:
+        """``utf8_rest`` of the last ``size`` of them, which came in one part."""
+        return utf8_rest(held, self.last(size), False)
+
+    def peek(self) -> bytes:
+        """All of them."""
+        return b"".join((*self._parts, self._tail))
+
+    def take(self) -> bytes:
+        """All of them; none is left."""
+        whole = self.peek()
+        self._parts.clear()
+        self._tail.clear()
+        self.size = 0
+        return whole
 
 
 _NOT_AFTER_ED: Final = range(0xA0, 0xC0)  # second bytes of surrogates (RFC 3629 section 4)

@@ -5,19 +5,34 @@ The compiled build has this in place of that file. XOR and the search for non-AS
 word, through memcpy, which compilers turn into plain loads and vectorise.
 """
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport (
+    PyBytes_AS_STRING,
+    PyBytes_FromStringAndSize,
+    PyBytes_GET_SIZE,
+    _PyBytes_Resize,
+)
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-__all__ = ["apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
+__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "front", "unmask", "utf8_rest"]
 
 cdef extern from *:
     """
     #include <stdint.h>
     #include <string.h>
 
+    /* Where the loader can choose by processor, the loops exist for wider registers as well. */
+    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
+    #define WIDE __attribute__((target_clones("avx2", "default")))
+    #else
+    #define WIDE
+    #endif
+
     /* to[i] = from[i] ^ key[i % 4]. The two never overlap. */
-    static void xor_octets(uint8_t *restrict to, const uint8_t *restrict from, size_t size,
+    WIDE static void xor_octets(uint8_t *restrict to, const uint8_t *restrict from, size_t size,
                            const uint8_t *key)
     {
         uint32_t narrow;
@@ -35,10 +50,20 @@ cdef extern from *:
     }
 
     /* How many octets from the start are ASCII, in steps of 32: less than there are, maybe. */
-    static size_t ascii_run(const uint8_t *data, size_t size)
+    WIDE static size_t ascii_run(const uint8_t *data, size_t size)
     {
-        size_t at = 0;
-        uint64_t word[4];
+        size_t at = 0, i;
+        uint64_t word[4], one, all;
+        while (at + 512 <= size) {
+            all = 0;
+            for (i = 0; i < 512; i += 8) {
+                memcpy(&one, data + at + i, 8);
+                all |= one;
+            }
+            if (all & UINT64_C(0x8080808080808080))
+                break;
+            at += 512;
+        }
         while (at + 32 <= size) {
             memcpy(word, data + at, 32);
             if ((word[0] | word[1] | word[2] | word[3]) & UINT64_C(0x8080808080808080))
@@ -76,6 +101,18 @@ cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t stop):
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data) + start
     xor_octets(<uint8_t *>PyBytes_AS_STRING(result), at, size, at - 4)
     return result
+
+
+cpdef bytes front(buffer, Py_ssize_t size):
+    """As ``octets.front``."""
+    cdef Py_buffer view
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        if size < 0 or size > view.len:
+            raise ValueError("expected 0 <= size <= len(buffer)")
+        return PyBytes_FromStringAndSize(<char *>view.buf, size)
+    finally:
+        PyBuffer_Release(&view)
 
 
 cdef inline Py_ssize_t put_header(uint8_t *to, int first, Py_ssize_t length, int mask_bit) noexcept:
@@ -123,10 +160,98 @@ cpdef bytes encode_frame(int first, bytes payload, bytes key):
     return result
 
 
-cpdef Py_ssize_t utf8_rest(bytes held, bytes data, bint final):
-    """As ``octets.utf8_rest``."""
-    cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data)
-    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+cdef class Gather:
+    """As ``octets.Gather``."""
+
+    # ``_buffer`` is a bytes object of our own with room for more; nobody else sees it before it is
+    # whole. ``size`` of its bytes are there.
+
+    def __dealloc__(self):
+        Py_XDECREF(self._buffer)
+
+    cpdef add(self, bytes data, Py_ssize_t coming):
+        """As ``octets.Gather.add``."""
+        cdef Py_ssize_t more = PyBytes_GET_SIZE(data)
+        memcpy(self._room_for(more, coming), PyBytes_AS_STRING(data), more)
+
+    cdef uint8_t *_room_for(self, Py_ssize_t more, Py_ssize_t coming) except NULL:
+        """Where the next ``more`` bytes are to be written, which are counted from here on."""
+        cdef Py_ssize_t need = self.size + more
+        cdef Py_ssize_t slack
+        if self._buffer is NULL or need > PyBytes_GET_SIZE(<object>self._buffer):
+            # Room for what is announced, but not for more than three times of what is here: the
+            # rest may never come. And always some, so that many small parts are not many copies.
+            slack = max(min(coming, 3 * need), need >> 2 if self.size else 0)
+            self._resize(need + slack)
+        self.size = need
+        return <uint8_t *>PyBytes_AS_STRING(<object>self._buffer) + need - more
+
+    cdef _resize(self, Py_ssize_t size):
+        cdef bytes fresh
+        if self._buffer is NULL:
+            fresh = PyBytes_FromStringAndSize(NULL, size)
+            Py_INCREF(fresh)
+            self._buffer = <PyObject *>fresh
+            fresh = None
+        else:
+            _PyBytes_Resize(&self._buffer, size)
+
+    cpdef add_masked(self, data, Py_ssize_t size, bytes key, Py_ssize_t coming):
+        """As ``octets.Gather.add_masked``."""
+        cdef Py_buffer view
+        cdef uint8_t *to
+        if PyBytes_GET_SIZE(key) not in (0, 4):
+            raise ValueError("expected a key of four bytes, or none")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if size < 0 or size > view.len:
+                raise ValueError("expected 0 <= size <= len(data)")
+            to = self._room_for(size, coming)
+            if PyBytes_GET_SIZE(key):
+                xor_octets(to, <const uint8_t *>view.buf, size, <uint8_t *>PyBytes_AS_STRING(key))
+            else:
+                memcpy(to, view.buf, size)
+        finally:
+            PyBuffer_Release(&view)
+
+    cpdef bytes last(self, Py_ssize_t size):
+        """As ``octets.Gather.last``."""
+        if size < 0 or size > self.size:
+            raise ValueError("expected 0 <= size <= self.size")
+        return PyBytes_FromStringAndSize(self._end() - size, size)
+
+    cpdef Py_ssize_t rest(self, bytes held, Py_ssize_t size) except -2:
+        """As ``octets.Gather.rest``."""
+        if size < 0 or size > self.size:
+            raise ValueError("expected 0 <= size <= self.size")
+        return rest_of(held, <const uint8_t *>self._end() - size, size, False)
+
+    cdef char *_end(self) except NULL:
+        if self._buffer is NULL:
+            self._resize(0)
+        return PyBytes_AS_STRING(<object>self._buffer) + self.size
+
+    cpdef bytes peek(self):
+        """As ``octets.Gather.peek``."""
+        if self._buffer is NULL:
+            return b""
+        return PyBytes_FromStringAndSize(PyBytes_AS_STRING(<object>self._buffer), self.size)
+
+    cpdef bytes take(self):
+        """As ``octets.Gather.take``."""
+        cdef bytes whole
+        if self._buffer is NULL:
+            return b""
+        if self.size != PyBytes_GET_SIZE(<object>self._buffer):
+            self._resize(self.size)
+        whole = <bytes>self._buffer
+        Py_XDECREF(self._buffer)
+        self._buffer = NULL
+        self.size = 0
+        return whole
+
+
+cdef Py_ssize_t rest_of(bytes held, const uint8_t *at, Py_ssize_t size, bint final) except -2:
     cdef Py_ssize_t before = PyBytes_GET_SIZE(held)
     cdef Py_ssize_t place = -before  # negative: in held
     cdef int more = 0  # octets that the character in progress still needs
@@ -169,3 +294,8 @@ cpdef Py_ssize_t utf8_rest(bytes held, bytes data, bint final):
     if final and more:
         return -1
     return had
+
+
+cpdef Py_ssize_t utf8_rest(bytes held, bytes data, bint final) except -2:
+    """As ``octets.utf8_rest``."""
+    return rest_of(held, <const uint8_t *>PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), final)

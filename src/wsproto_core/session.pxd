@@ -31,13 +31,13 @@ cdef class Session:
     cdef public object hooks
     cdef public bint opened
     cdef public bint attended
+    cdef readonly bint wants_read
     cdef object _gate
     cdef object _route
     cdef public object _queue
     cdef public Py_ssize_t _cost
     cdef public Py_ssize_t _running
     cdef bint _alone
-    cdef bint _wants_read
     cdef bint _deaf
     cdef bint _over
     cdef list _told
@@ -78,6 +78,8 @@ cdef class Session:
     cpdef bint can_begin(self)
     cpdef bint is_writable(self)
     cpdef bint has_call(self)
+    cpdef next_deadline(self)
+    cpdef bint take_cancel(self)
     cpdef bint has_output(self)
     cpdef list take_output(self)
 

@@ -236,11 +236,11 @@ class Session:
         "_stragglers",
         "_takes_messages",
         "_told",
-        "_wants_read",
         "attended",
         "connection",
         "hooks",
         "opened",
+        "wants_read",
     )
 
     connection: Connection
@@ -251,6 +251,9 @@ class Session:
 
     opened: bool
     """Whether ``on_open`` was entered (or would have been, were there one)."""
+
+    wants_read: bool
+    """Whether to read from the stream: false while too much waits for the application."""
 
     attended: bool
     """For the driver: set while it runs calls and will look at the levels afterwards, so that who
@@ -279,7 +282,7 @@ class Session:
         self._cost = 0  # of the queue
         self._running = 0  # message hooks
         self._alone = False  # a hook that runs alone is running
-        self._wants_read = True
+        self.wants_read = True
         self._full = False  # too much waits; ends at half of what began it
         self._listening = False  # reading on nevertheless, for a sign of the peer's life
         self._overheard = 0  # bytes that were read so
@@ -368,7 +371,7 @@ class Session:
         if (
             call.kind is not _MESSAGE
             or self._given_up
-            or not self._wants_read
+            or not self.wants_read
             or connection.phase is not _OPEN
             or connection.has_news()
         ):
@@ -410,11 +413,6 @@ class Session:
     def transport(self) -> Transport:
         """What is wanted of the stream."""
         return self.connection.transport
-
-    @property
-    def wants_read(self) -> bool:
-        """Whether to read from the stream: false while too much waits for the application."""
-        return self._wants_read
 
     def next_deadline(self) -> float | None:
         """When to call ``tick`` at the latest; ``None`` if nothing is waited for."""
@@ -459,7 +457,7 @@ class Session:
         message = item
         self._cost -= len(message.data) + _COST
         self._running += 1
-        if not self._wants_read:
+        if not self.wants_read:
             self._look(self.connection.time)
         opcode, data = message.opcode, message.data
         if opcode is _TEXT:
@@ -880,8 +878,8 @@ class Session:
             wants = self._may_read()
         else:
             wants = True
-        if wants != self._wants_read:
-            self._wants_read = wants
+        if wants != self.wants_read:
+            self.wants_read = wants
             self.connection.set_reading(wants, now)
 
     def _may_read(self) -> bool:

@@ -2,8 +2,12 @@
 
 import cython
 
+from wsproto_core.connection cimport Connection as CConnection
 from wsproto_core.session cimport Session as CSession
 from .worker cimport Worker
+
+
+cdef object _OPEN
 
 
 cdef class Driver:
@@ -42,7 +46,7 @@ cdef class Driver:
     cpdef flush_soon(self)
     cpdef flush(self)
 
-    @cython.locals(session=CSession, worker=Worker)
+    @cython.locals(session=CSession, connection=CConnection, worker=Worker)
     cpdef _turn(self)
 
     @cython.locals(session=CSession, worker=Worker)

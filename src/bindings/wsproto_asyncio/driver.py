@@ -27,6 +27,9 @@ from .worker import Worker
 __all__ = ["Driver"]
 
 
+_OPEN = Transport.OPEN
+
+
 class Driver:
     """Runs one session; subclasses bring the stream.
 
@@ -201,6 +204,7 @@ class Driver:
     def _turn(self) -> None:
         """Carry out all that the session wants now. Not from inside a task."""
         session = self.session
+        connection = session.connection
         if session.take_cancel():
             for worker in list(self._workers):
                 if worker not in self._idle:
@@ -208,10 +212,10 @@ class Driver:
         if not self._pausing and session.has_call():
             self._run_calls()
         self._write()
-        wanted = session.transport
-        if wanted is not Transport.OPEN and not self._gone:
+        wanted = connection.transport
+        if wanted is not _OPEN and not self._gone:
             self._end_stream(wanted)
-        if session.wants_read is not self._reading and not self._gone:
+        if session.wants_read != self._reading and not self._gone:
             self._reading = session.wants_read
             self._set_reading(self._reading)
         if self._waiters:

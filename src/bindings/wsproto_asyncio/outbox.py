@@ -11,6 +11,9 @@ from weakref import WeakKeyDictionary
 __all__ = ["Outbox", "Writer", "outbox"]
 
 
+_BUFFER = 1 << 18  # bytes
+
+
 class Writer(Protocol):
     """What has something to write."""
 
@@ -19,7 +22,7 @@ class Writer(Protocol):
 
 
 class Outbox:
-    """Who of one loop is to flush when its turn ends."""
+    """Who of one loop is to flush when its turn ends; and the buffer that all of it read into."""
 
     turn: int
     """Counts the turns."""
@@ -30,7 +33,11 @@ class Outbox:
     due: dict[Writer, None]
     """Who is to flush then, in order."""
 
+    buffer: memoryview
+    """For one read of a socket, until what came is taken; many times as large as most."""
+
     def __init__(self) -> None:
+        self.buffer = memoryview(bytearray(_BUFFER))
         self.turn = 0
         self.in_turn = False
         self.due = {}

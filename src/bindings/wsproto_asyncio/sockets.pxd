@@ -3,7 +3,11 @@
 import cython
 
 from wsproto_core.session cimport Session as CSession
+from wsproto_core.octets cimport front
 from .driver cimport Driver
+
+
+cdef Py_ssize_t _SMALL, _READS
 
 
 cdef class Tls:
@@ -14,7 +18,7 @@ cdef class Tls:
     cdef bint _ended
 
     cpdef bint shake(self) except -1
-    cpdef feed(self, bytes data)
+    cpdef feed(self, data)
     cpdef tuple read(self)
     cpdef write(self, data)
     cpdef end(self)
@@ -24,7 +28,6 @@ cdef class Tls:
 cdef class SocketDriver(Driver):
     cdef object _socket
     cdef Tls _tls
-    cdef Py_ssize_t _size
     cdef object _backlog
     cdef object _plain
     cdef bint _watching
@@ -33,9 +36,9 @@ cdef class SocketDriver(Driver):
     cdef bint _shut
 
     cdef _received_end(self)
-    cdef _received_records(self, Tls tls, bytes data)
+    cdef _received_records(self, Tls tls, data)
 
-    @cython.locals(session=CSession, output=list)
+    @cython.locals(output=list)
     cpdef _write(self)
 
     @cython.locals(sent=Py_ssize_t, size=Py_ssize_t)

@@ -19,13 +19,14 @@ from itertools import islice
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_core.octets import front
 
 from .driver import Driver
 
 __all__ = ["SocketDriver", "Tls", "watches_sockets"]
 
-_READ = 1 << 16  # bytes asked for in one read ...
-_READ_MORE = 1 << 18  # ... and after one that came full
+_SMALL = 1 << 12  # bytes: a read up to this is copied out of the buffer at once
+_READS = 4  # reads before others get the loop, while they come full
 _JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
 _GATHER = 64  # buffers given to the system at once
 _RECORD = 1 << 18  # bytes encrypted at once, so that not all of a large message waits as ciphertext
@@ -66,7 +67,7 @@ class Tls:
         self.is_open = True
         return True
 
-    def feed(self, data: bytes) -> None:
+    def feed(self, data: memoryview) -> None:
         """Take what came from the socket; no bytes are its end."""
         if data:
             self._incoming.write(data)
@@ -78,7 +79,7 @@ class Tls:
         parts: list[bytes] = []
         try:
             while self._incoming.pending or self._object.pending():
-                part = self._object.read(_READ_MORE)
+                part = self._object.read(_RECORD)
                 if not part:
                     return b"".join(parts), True
                 parts.append(part)
@@ -124,7 +125,6 @@ class SocketDriver(Driver):
         self.peer = peer
         self._socket = sock
         self._tls = tls
-        self._size = _READ
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
         self._plain: deque[memoryview] | None = None  # waits to be encrypted
         self._watching = False
@@ -146,22 +146,24 @@ class SocketDriver(Driver):
     # ------------------------------------------------------------------ from the loop
 
     def _on_readable(self) -> None:
-        try:
-            data = self._socket.recv(self._size)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            self._close(error)
-            self._turn()
-            return
-        size = len(data)
-        if self._tls is not None:
-            self._received_records(self._tls, data)
-        elif size:
-            self.session.received(data, self.now())
-        else:
-            self._received_end()
-        self._size = _READ_MORE if size == self._size else _READ
+        buffer = self._outbox.buffer
+        for _ in range(_READS):
+            try:
+                size = self._socket.recv_into(buffer)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:
+                self._close(error)
+                break
+            if self._tls is not None:
+                self._received_records(self._tls, buffer[:size])
+            elif size:
+                data = front(buffer, size) if size <= _SMALL else buffer[:size]
+                self.session.received(data, self.now())
+            else:
+                self._received_end()
+            if size < len(buffer) or self._over or self._gone or not self.session.wants_read:
+                break
         self._turn()
 
     def _received_end(self) -> None:
@@ -170,7 +172,7 @@ class SocketDriver(Driver):
         self.loop.remove_reader(self._socket)
         self.session.eof(self.now())
 
-    def _received_records(self, tls: Tls, data: bytes) -> None:
+    def _received_records(self, tls: Tls, data: memoryview) -> None:
         """The same through TLS. Once our direction has ended what comes is not even decrypted."""
         if self._shut or not self._writing:
             if not data:
@@ -197,11 +199,8 @@ class SocketDriver(Driver):
     # ------------------------------------------------------------------ writing
 
     def _write(self) -> None:
-        session = self.session
-        if not session.has_output():
-            return
-        output = session.take_output()
-        if self._gone or not self._writing:
+        output = self.session.take_output()
+        if not output or self._gone or not self._writing:
             return
         if self._tls is not None:
             if self._plain is None:
