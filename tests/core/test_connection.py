@@ -1513,3 +1513,88 @@ def test_giving_up_after_the_end_adds_no_blame(role: Role) -> None:
         words.append(str(caught.value))
         connection.handle_timeout(connection.next_deadline() or rig.now)
     assert words[0] == words[1]
+
+
+# --------------------------------------------------------------------------------- large reads
+
+
+@pytest.mark.parametrize("wrap", [bytes, bytearray, memoryview])
+@pytest.mark.parametrize("text", [True, False])
+def test_large_messages_come_whole_however_the_reads_are_cut(
+    role: Role, text: bool, wrap: Callable[[bytes], bytes | bytearray | memoryview]
+) -> None:
+    """Through the middle of a large frame bytes go another way than through its ends."""
+    unit = "aé€😀".encode() if text else bytes(range(256))
+    sizes = (40_000, 0, 5, 16_383, 16_384, 16_385, 100_003)
+    payloads = [unit * (size // len(unit)) for size in sizes]
+    rig = Rig(role, Config(text_as_bytes=True))
+    first = 0x81 if text else 0x82
+    stream = b"".join(rig.frame(first, data) for data in payloads)
+    stream += rig.frame(first & 0x0F, payloads[0]) + rig.frame(0x80, payloads[-1])
+    opcode = OpCode.TEXT if text else OpCode.BINARY
+    expected = [Message(data, opcode) for data in (*payloads, payloads[0] + payloads[-1])]
+    for size in (16_384, 16_385, 20_001, 50_000, 65_536, len(stream)):
+        rig.events.clear()
+        for start in range(0, len(stream), size):
+            rig.connection.receive_data(wrap(stream[start : start + size]), rig.now)
+            rig.look()
+        assert rig.events == expected
+
+
+def test_a_message_may_change_its_buffer_but_not_itself(role: Role) -> None:
+    rig = Rig(role)
+    data = bytearray(rig.frame(0x82, bytes(50_000)))
+    half = len(data) // 2
+    rig.connection.receive_data(memoryview(data)[:half], rig.now)
+    data[:half] = b"x" * half
+    rig.connection.receive_data(memoryview(data)[half:], rig.now)
+    rig.look()
+    assert rig.events == [Message(bytes(50_000), OpCode.BINARY)]
+
+
+@pytest.mark.parametrize("place", [20_000, 40_000, 69_999])
+def test_bad_text_inside_a_large_frame_fails_where_it_stands(role: Role, place: int) -> None:
+    """Not only when the frame is there as a whole (RFC 6455 section 8.1)."""
+    rig = Rig(role)
+    payload = b"a" * place + b"\xff" + b"b" * (80_000 - place)
+    data = rig.frame(0x81, payload)
+    rig.feed(data[:70_100])
+    error = rig.connection.error
+    assert isinstance(error, ProtocolError)
+    assert error.close_code == 1007
+    assert "ff" in str(error)
+    rig.feed(data[70_100:])
+    assert not any(isinstance(event, Message) for event in rig.events)
+
+
+def test_a_large_frame_is_read_on_only_when_what_is_before_it_was_taken(role: Role) -> None:
+    """Bytes that wait unread must not be overtaken."""
+    rig = Rig(role, Config(read_high_water=100))
+    first = rig.frame(0x82, b"a" * 90)
+    large = rig.frame(0x82, b"b" * 60_000)
+    rig.connection.receive_data(first * 300 + large[:30_000], rig.now)
+    rig.connection.receive_data(large[30_000:], rig.now)
+    rig.look()
+    assert rig.events == [
+        *[Message(b"a" * 90, OpCode.BINARY)] * 300,
+        Message(b"b" * 60_000, OpCode.BINARY),
+    ]
+
+
+def test_a_message_is_sent_by_its_opcode(role: Role) -> None:
+    one, two = Rig(role), Rig(role)
+    one.connection.send_message("a", OpCode.TEXT)
+    one.connection.send_message(b"b", 1, False)
+    one.connection.send_message("c", 1)
+    one.connection.send_message(b"d", 2)
+    two.connection.send_text("a")
+    two.connection.send_text(b"b", final=False)
+    two.connection.send_text("c")
+    two.connection.send_binary(b"d")
+    one.look()
+    two.look()
+    assert one.output == two.output
+    with pytest.raises(LocalProtocolError, match="expected opcode TEXT or BINARY, got 9"):
+        one.connection.send_message(b"", 9)
+    with pytest.raises(TypeError, match="expected bytes for a BINARY message, got str"):
+        one.connection.send_message("e", OpCode.BINARY)

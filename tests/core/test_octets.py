@@ -10,8 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.measure import measured
 from tests.core.wire import KEY, frame, header, mask
-from wsproto_core.octets import apply_mask, encode_frame, encode_header, utf8_rest
+from wsproto_core.octets import (
+    Gather,
+    apply_mask,
+    encode_frame,
+    encode_header,
+    front,
+    unmask,
+    utf8_rest,
+)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65535, 65536, 100_000])
@@ -51,6 +60,78 @@ def test_a_part_is_masked_from_the_first_octet_of_the_key(
     key = keys[:4]
     start, stop = sorted((min(one, len(data)), min(other, len(data))))
     assert apply_mask(data, start, stop, key) == mask(data[start:stop], key)
+
+
+@given(st.binary(max_size=80), st.binary(min_size=4, max_size=4), st.integers(0, 80))
+def test_a_key_may_stand_before_what_it_masks(data: bytes, key: bytes, size: int) -> None:
+    size = min(size, len(data))
+    assert unmask(b"ab" + key + data, 6, 6 + size) == mask(data[:size], key)
+
+
+def test_the_front_of_a_buffer_is_copied() -> None:
+    buffer = bytearray(b"abcdef")
+    taken = front(memoryview(buffer), 3)
+    buffer[:3] = b"xyz"
+    assert type(taken) is bytes
+    assert taken == b"abc"
+
+
+# ------------------------------------------------------------------------------------ gathering
+
+_parts = st.lists(
+    st.tuples(
+        st.one_of(st.binary(max_size=50), st.integers(0, 40_000).map(bytes)),
+        st.sampled_from([b"", KEY]),
+        st.integers(0, 100_000),
+    ),
+    max_size=12,
+)
+
+
+@given(_parts)
+def test_parts_are_gathered_in_order_masked_or_not(parts: list[tuple[bytes, bytes, int]]) -> None:
+    gather = Gather()
+    for _ in range(2):  # it can be used again
+        whole = b""
+        for part, key, coming in parts:
+            data = mask(part, key) if key else part
+            if key:
+                gather.add_masked(memoryview(part + b"more"), len(part), key, coming)
+            else:
+                gather.add(part, coming)
+            whole += data
+            assert gather.size == len(whole)
+            for size in {0, 1, min(3, len(data)), len(data)}:
+                if 0 < size <= len(data):
+                    assert gather.last(size) == whole[-size:]
+                    assert gather.rest(b"", size) == utf8_rest(b"", whole[-size:], False)
+        assert gather.peek() == whole
+        assert gather.take() == whole
+        assert gather.size == 0
+        assert gather.peek() == gather.take() == b""
+
+
+def test_a_part_without_a_mask_may_come_from_a_buffer() -> None:
+    gather = Gather()
+    gather.add_masked(bytearray(b"abcd"), 3, b"", 0)
+    assert gather.take() == b"abc"
+
+
+def test_what_was_taken_stays_as_it_is() -> None:
+    gather = Gather()
+    gather.add(b"a" * 20_000, 100_000)
+    first = gather.take()
+    gather.add(b"b" * 20_000, 100_000)
+    assert first == b"a" * 20_000
+    assert gather.take() == b"b" * 20_000
+
+
+def test_an_announcement_takes_little_room() -> None:
+    """No more room is taken for what is announced than three times what is there."""
+    gather = Gather()
+    with measured() as memory:
+        gather.add(bytes(10_000), 1 << 40)
+    assert memory.held < 50_000
 
 
 # -------------------------------------------------------------------------------------- UTF-8
@@ -112,11 +193,11 @@ def test_a_cut_changes_nothing(before: str, odd: bytes, behind: str, choose: st.
         assert utf8_rest(held, second, False) == _verdict(data, False)
 
 
-@pytest.mark.parametrize("place", range(70))
+@pytest.mark.parametrize("place", [*range(70), *range(500, 530), 1023, 1024, 1025])
 def test_what_is_not_ascii_is_seen_at_every_place_of_a_long_text(place: int) -> None:
-    """The search goes by words of eight octets, four at a time."""
-    good = b"a" * place + "é".encode() + b"b" * (70 - place)
-    bad = b"a" * place + b"\xc3" + b"b" * (70 - place)
+    """The search goes by words of eight octets, four or sixty-four at a time."""
+    good = b"a" * place + "é".encode() + b"b" * (1100 - place)
+    bad = b"a" * place + b"\xc3" + b"b" * (1100 - place)
     assert utf8_rest(b"", good, True) == 0
     assert utf8_rest(b"", bad, True) == -1
     assert utf8_rest(b"\xc3", b"\xa9" + good, True) == 0

@@ -2080,3 +2080,50 @@ def test_a_session_without_hooks_is_a_session() -> None:
     session = Session(stage.connection)
     session.abort(stage.now)
     assert session.is_finished()
+
+
+# ------------------------------------------------------------------------ returns without time
+
+
+def test_a_hook_may_pass_without_the_time_if_nothing_comes_of_it() -> None:
+    stage = Stage("on_text", config=QUIET)
+    stage.feed(stage.text("a"), stage.text("b"))
+    first = stage.session.next_call()
+    assert first is not None
+    assert stage.session.next_call() is None  # one at a time
+    assert stage.session.call_passed(first)
+    second = stage.session.next_call()
+    assert second is not None
+    assert second.arguments == ("b",)
+
+
+def test_a_hook_of_the_handshake_never_passes() -> None:
+    stage = Stage("on_open", config=QUIET)
+    call = stage.session.next_call()
+    assert call is not None
+    assert not stage.session.call_passed(call)
+    stage.end(call)
+
+
+def test_a_hook_does_not_pass_where_reading_or_an_ending_waits_for_it() -> None:
+    full = Stage("on_text", config=Config(read_high_water=100, ping_interval=None))
+    full.feed(*[full.text("x" * 90)] * 3)
+    call = full.session.next_call()
+    assert call is not None
+    assert not full.session.wants_read
+    assert not full.session.call_passed(call)
+
+    ending = Stage("on_text", config=QUIET)
+    ending.feed(ending.text("a"), ending.close())
+    call = ending.session.next_call()
+    assert call is not None
+    assert not ending.session.call_passed(call)
+    ending.end(call)
+    assert ending.connection.phase is not Phase.OPEN
+
+    lost = Stage("on_text", config=QUIET)
+    lost.feed(lost.text("a"))
+    call = lost.session.next_call()
+    assert call is not None
+    lost.session.lost(None, lost.now)
+    assert not lost.session.call_passed(call)
