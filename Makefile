@@ -21,7 +21,7 @@ BENCH_STAMP   := $(VENV)/.bench-installed
 NODE_STAMP    := tests/interop/node_modules/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test build check lint types format coverage browser interop autobahn faults flood fuzz bench clean
+.PHONY: help demo test build check lint types format coverage browser interop autobahn faults flood fuzz bench guard clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/'
@@ -71,6 +71,10 @@ fuzz: $(BUILD_STAMP) $(INTEROP_STAMP) ## fuzz every target until stopped (ARGS="
 
 bench: $(BENCH_STAMP) ## speed, beside the peers (ARGS="--quick asyncio-small", ARGS="profile tls-lat")
 	$(BIN)/python -m benchmarks $(ARGS)
+
+guard: $(BUILD_STAMP) ## count what a message costs on both builds, and compare (ARGS="--update"; needs valgrind)
+	WSPROTO_PURE=1 PYTHONPATH=src:src/bindings $(BIN)/python -m benchmarks.guard $(ARGS)
+	PYTHONPATH=src:src/bindings $(BIN)/python -m benchmarks.guard $(ARGS)
 
 clean: ## remove what these targets have made
 	rm -rf $(VENV) .venv-autobahn reports tests/interop/node_modules .coverage \

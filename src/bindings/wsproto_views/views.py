@@ -777,10 +777,10 @@ _BUSY: Final = 2  # not yet: another message is unfinished
 
 def _here(view: AsyncView, call: str) -> Session:
     """The session, for a caller in the loop in which it lives."""
-    session, driver = view._session, view._driver
+    session = view._session
     if session is None:
         return view._attached(call)  # it raises
-    if not driver.is_here():
+    if not view._driver.is_here():
         raise LocalProtocolError(
             f"{call}: expected the loop and thread in which {type(view).__name__} is connected,"
             " got another or none; post() may be called from any thread"
