@@ -21,7 +21,6 @@ cdef class Gather:
 
 cpdef bytes apply_mask(bytes data, Py_ssize_t start, Py_ssize_t stop, bytes key)
 cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t stop)
-cpdef bytes front(buffer, Py_ssize_t size)
 cpdef bytes encode_header(int first, Py_ssize_t length, int mask_bit)
 cpdef bytes encode_frame(int first, bytes payload, bytes key)
 cpdef Py_ssize_t utf8_rest(bytes held, bytes data, bint final) except -2

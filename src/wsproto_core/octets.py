@@ -8,7 +8,7 @@ knows nothing of connections. Tests: ``tests/core/test_octets.py``.
 from codecs import utf_8_decode
 from typing import Final
 
-__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "front", "unmask", "utf8_rest"]
+__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
 
 # _XOR[k] maps each byte b to b ^ k, for bytes.translate.
 _XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(256))
@@ -40,11 +40,6 @@ def apply_mask(data: bytes, start: int, stop: int, key: bytes) -> bytes:
 def unmask(data: bytes, start: int, stop: int) -> bytes:
     """``data[start:stop]`` unmasked with the key that stands right before ``start``."""
     return apply_mask(data, start, stop, data[start - 4 : start])
-
-
-def front(buffer: memoryview, size: int) -> bytes:
-    """The first ``size`` bytes of ``buffer``."""
-    return bytes(buffer[:size])
 
 
 def encode_header(first: int, length: int, mask_bit: int) -> bytes:

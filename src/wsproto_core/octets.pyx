@@ -17,7 +17,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "front", "unmask", "utf8_rest"]
+__all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
 
 cdef extern from *:
     """
@@ -101,18 +101,6 @@ cpdef bytes unmask(bytes data, Py_ssize_t start, Py_ssize_t stop):
     cdef const uint8_t *at = <const uint8_t *>PyBytes_AS_STRING(data) + start
     xor_octets(<uint8_t *>PyBytes_AS_STRING(result), at, size, at - 4)
     return result
-
-
-cpdef bytes front(buffer, Py_ssize_t size):
-    """As ``octets.front``."""
-    cdef Py_buffer view
-    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
-    try:
-        if size < 0 or size > view.len:
-            raise ValueError("expected 0 <= size <= len(buffer)")
-        return PyBytes_FromStringAndSize(<char *>view.buf, size)
-    finally:
-        PyBuffer_Release(&view)
 
 
 cdef inline Py_ssize_t put_header(uint8_t *to, int first, Py_ssize_t length, int mask_bit) noexcept:

@@ -17,7 +17,6 @@ from wsproto_core.octets import (
     apply_mask,
     encode_frame,
     encode_header,
-    front,
     unmask,
     utf8_rest,
 )
@@ -66,14 +65,6 @@ def test_a_part_is_masked_from_the_first_octet_of_the_key(
 def test_a_key_may_stand_before_what_it_masks(data: bytes, key: bytes, size: int) -> None:
     size = min(size, len(data))
     assert unmask(b"ab" + key + data, 6, 6 + size) == mask(data[:size], key)
-
-
-def test_the_front_of_a_buffer_is_copied() -> None:
-    buffer = bytearray(b"abcdef")
-    taken = front(memoryview(buffer), 3)
-    buffer[:3] = b"xyz"
-    assert type(taken) is bytes
-    assert taken == b"abc"
 
 
 # ------------------------------------------------------------------------------------ gathering

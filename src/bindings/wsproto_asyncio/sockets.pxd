@@ -3,11 +3,10 @@
 import cython
 
 from wsproto_core.session cimport Session as CSession
-from wsproto_core.octets cimport front
 from .driver cimport Driver
 
 
-cdef Py_ssize_t _SMALL, _READS
+cdef Py_ssize_t _READS
 
 
 cdef class Tls:

@@ -19,13 +19,11 @@ from itertools import islice
 from typing import Any
 
 from wsproto_core import Session, Transport
-from wsproto_core.octets import front
 
 from .driver import Driver
 
 __all__ = ["SocketDriver", "Tls", "watches_sockets"]
 
-_SMALL = 1 << 12  # bytes: a read up to this is copied out of the buffer at once
 _READS = 4  # reads before others get the loop, while they come full
 _JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
 _GATHER = 64  # buffers given to the system at once
@@ -158,8 +156,7 @@ class SocketDriver(Driver):
             if self._tls is not None:
                 self._received_records(self._tls, buffer[:size])
             elif size:
-                data = front(buffer, size) if size <= _SMALL else buffer[:size]
-                self.session.received(data, self.now())
+                self.session.received(buffer[:size], self.now())
             else:
                 self._received_end()
             if size < len(buffer) or self._over or self._gone or not self.session.wants_read:
