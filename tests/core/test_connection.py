@@ -434,12 +434,16 @@ def test_giving_up_drops_what_is_queued(role: Role) -> None:
 
 
 def test_a_closed_connection_lets_go_of_its_buffers(role: Role) -> None:
-    rig = Rig(role, Config(max_message_size=None))
-    with measured() as memory:
+    def live(rig: Rig) -> None:
         rig.feed(rig.frame(0x02, bytes(1 << 20)) + rig.frame(0x00, bytes(5))[:-1])
         rig.feed(b"\xff" * 10)
         rig.eof()
         rig.take()
+
+    live(Rig(role, Config(max_message_size=None)))  # what is made once, such as coverage's notes
+    rig = Rig(role, Config(max_message_size=None))
+    with measured() as memory:
+        live(rig)
     assert memory.held < 20_000
 
 
@@ -492,14 +496,19 @@ def test_a_peer_that_never_pongs_is_not_remembered_for_it(role: Role) -> None:
     rig = Rig(role)
     connection = rig.connection
     ours = connection.ping(None, rig.now)
-    with measured() as memory:
-        for _ in range(1000):
+
+    def live(times: int) -> None:
+        for _ in range(times):
             rig.now += 20.0
             connection.receive_data(rig.frame(0x82), rig.now)
             connection.handle_timeout(rig.now)
             rig.look()
             rig.take()
             rig.output.clear()
+
+    live(10)  # what is made once, such as coverage's notes
+    with measured() as memory:
+        live(1000)
     assert memory.held < 10_000
     assert connection.phase is Phase.OPEN
     assert connection.awaits_pong(ours)

@@ -26,6 +26,7 @@ cdef class Tls:
 
 cdef class SocketDriver(Driver):
     cdef object _socket
+    cdef int _fd
     cdef Tls _tls
     cdef object _backlog
     cdef object _plain

@@ -122,6 +122,7 @@ class SocketDriver(Driver):
         self.sock = sock
         self.peer = peer
         self._socket = sock
+        self._fd = sock.fileno()  # the loop looks sockets up by it
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
         self._plain: deque[memoryview] | None = None  # waits to be encrypted
@@ -133,7 +134,7 @@ class SocketDriver(Driver):
     def start(self, data: bytes = b"") -> None:
         """Begin, with what came already. On the loop; hooks begin in a later turn."""
         self.session = self._begin(self)
-        self.loop.add_reader(self._socket, self._on_readable)
+        self.loop.add_reader(self._fd, self._on_readable)
         if self._tls is not None:
             self._tls.shake()  # a client speaks first
             self._flush_records(self._tls)
@@ -166,7 +167,7 @@ class SocketDriver(Driver):
     def _received_end(self) -> None:
         """The peer's end: watching goes on for nothing but a reset, which no loop tells of."""
         self._over = True
-        self.loop.remove_reader(self._socket)
+        self.loop.remove_reader(self._fd)
         self.session.eof(self.now())
 
     def _received_records(self, tls: Tls, data: memoryview) -> None:
@@ -237,7 +238,7 @@ class SocketDriver(Driver):
         if rest:
             self._backlog = rest
             self._watching = True
-            self.loop.add_writer(self._socket, self._on_writable)
+            self.loop.add_writer(self._fd, self._on_writable)
             self._look_at_buffer()
 
     def _send_backlog(self) -> None:
@@ -257,7 +258,7 @@ class SocketDriver(Driver):
         if not backlog and self._watching:
             self._watching = False
             self._backlog = None
-            self.loop.remove_writer(self._socket)
+            self.loop.remove_writer(self._fd)
             if self._tls is not None and self._plain:
                 self._encrypt(self._tls)
         if not self._gone:
@@ -323,8 +324,8 @@ class SocketDriver(Driver):
         """Let go of the socket. A turn must follow."""
         if self._gone:
             return
-        self.loop.remove_reader(self._socket)
-        self.loop.remove_writer(self._socket)
+        self.loop.remove_reader(self._fd)
+        self.loop.remove_writer(self._fd)
         self._socket.close()
         self._backlog = self._plain = None
         self._lose(error)
@@ -333,9 +334,9 @@ class SocketDriver(Driver):
         if self._over:
             return
         if reading:
-            self.loop.add_reader(self._socket, self._on_readable)
+            self.loop.add_reader(self._fd, self._on_readable)
         else:
-            self.loop.remove_reader(self._socket)
+            self.loop.remove_reader(self._fd)
 
 
 if hasattr(socket.socket, "sendmsg"):

@@ -14,6 +14,7 @@ Tests: ``tests/bindings/test_contract.py``, on every runtime.
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, unique
+from functools import lru_cache
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from wsproto_core import (
@@ -304,7 +305,7 @@ class BaseView:
 
     def _config(self) -> Config:
         """The settings as the core takes them, read from the instance."""
-        return Config(
+        return _config_of(
             max_message_size=self.MAX_MESSAGE_SIZE,
             max_frame_size=self.MAX_FRAME_SIZE,
             read_high_water=self.READ_HIGH_WATER,
@@ -380,6 +381,17 @@ HOOKS = (
     *_LIFE,
 )
 """What a user's class may define and the library then runs."""
+
+
+_shared_config = lru_cache(maxsize=64, typed=True)(Config)
+
+
+def _config_of(**settings: Any) -> Config:
+    """A ``Config``; one for all views with the same settings, for to check them takes a while."""
+    try:
+        return _shared_config(**settings)
+    except TypeError:  # one of them is wrong, or a list
+        return Config(**settings)
 
 
 def _overrides(cls: type[BaseView], name: str) -> bool:
