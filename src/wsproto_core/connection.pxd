@@ -93,7 +93,7 @@ cdef class Connection:
     cdef _owe_pong(self, bytes payload)
 
     @cython.locals(
-        size=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, head=int, first=bint,
+        size=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, head=int, first=bint, frame=bytes,
     )
     cpdef _send(self, int opcode, bytes data, bint final, compress)
 

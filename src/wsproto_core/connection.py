@@ -1161,13 +1161,25 @@ class Connection:
                 self._frame(head, data[start : start + size])
                 head = 0
             data = data[last:]
-        self._frame(head | _FIN if final else head, data)
+        if final:
+            head |= _FIN
+        if len(data) <= _COPY:
+            # As _frame() without the call, for most messages come here.
+            keys = self._keys
+            frame = encode_frame(head, data, b"" if keys is None else keys.next())
+            self._out.append(frame)
+            self._out_size += len(frame)
+        else:
+            self._frame(head, data)
         self._sending = 0 if final else opcode
         self._send_checked = b""
 
     def _send_text(self, text: str | Buffer, final: bool, compress: bool | None) -> None:
         if isinstance(text, str):
-            data = encode_text(text)
+            try:
+                data = text.encode()
+            except UnicodeEncodeError:
+                data = encode_text(text)  # it says what is wrong
             if self._send_checked:
                 raise LocalProtocolError("the part before this one ended inside a character")
             self._send(_TEXT, data, final, compress)

@@ -58,9 +58,11 @@ def encode_frame(first: int, payload: bytes, key: bytes) -> bytes:
     """A whole frame; ``key`` is four bytes to mask with, or empty for none."""
     size = len(payload)
     if key:
+        if size < 126:  # as below without the calls, for most frames come here
+            pad = (key * ((size >> 2) + 1))[:size]
+            masked = (_number(payload) ^ _number(pad)).to_bytes(size)
+            return (first << 8 | 0x80 | size).to_bytes(2, "big") + key + masked
         payload = key + apply_mask(payload, 0, size, key)
-        if size < 126:
-            return (first << 8 | 0x80 | size).to_bytes(2, "big") + payload
         return encode_header(first, size, 0x80) + payload
     if size < 126:
         return (first << 8 | size).to_bytes(2, "big") + payload
