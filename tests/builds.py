@@ -21,7 +21,7 @@ import wsproto_core
 from wsproto_core._pure import PureFinder
 
 CORE = Path(__file__).parent / "core"
-OURS = ("wsproto_core", "wsproto_views", "tests.core")
+OURS = ("wsproto_core", "wsproto_views", "wsproto_asyncio", "tests.core")
 
 
 class Twins:
