@@ -31,6 +31,8 @@ def verdict(target: Target, result: dict[str, Any]) -> str:
         for name, value in (("must", target.must), ("aim", target.aim))
         if value is not None
     )
+    if target.peer and target.peer not in result["figures"]:
+        return f"not measured ({limits})"
     if not target.peer:
         value = -result["figures"][result["ours"]][target.metric]["median"]
     elif target.difference:

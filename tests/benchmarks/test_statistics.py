@@ -129,6 +129,15 @@ def test_the_verdicts_name_must_and_aim() -> None:
     ]
 
 
+def test_a_peer_that_could_not_be_measured_has_no_verdict() -> None:
+    result = record(CASE, measured(), seconds=1, rounds=3)
+    for target in CASE.targets:
+        if target.peer:
+            del result["figures"][target.peer]
+            assert verdict(target, result).startswith("not measured (")
+            break
+
+
 def test_the_table_tells_what_is_missing() -> None:
     text = "\n".join(lines(record(CASE, measured(), seconds=1, rounds=3)))
     assert "ours 2.00 times as good (2.00 to 2.00)" in text
