@@ -15,11 +15,11 @@ from wsproto_core import Session
 from wsproto_views import Dial, HeadersLike, check_place
 from wsproto_views.sockets import ready
 from wsproto_views.socks import check_socks
-from wsproto_views.tls import client_context
+from wsproto_views.tls import Tls, client_context
 
 from .dial import open_socket
 from .driver import Driver
-from .sockets import SocketDriver, Tls, watches_sockets
+from .sockets import SocketDriver, watches_sockets
 from .transports import TransportDriver
 from .view import WebSocketView
 
@@ -131,7 +131,7 @@ class _Connect(Generic[ViewT]):
             return session
 
         if watches_sockets(loop):
-            tls = None if context is None else Tls(context, hostname=hostname)
+            tls = None if context is None else Tls(context, server_hostname=hostname)
             driver = SocketDriver(sock, begin, tls=tls)
             driver.start(tail)
             return driver

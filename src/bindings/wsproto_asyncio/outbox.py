@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 __all__ = ["Outbox", "Writer", "outbox"]
 
 
-_BUFFER = 1 << 18  # bytes
+_BUFFER = 1 << 17  # bytes
 
 
 class Writer(Protocol):

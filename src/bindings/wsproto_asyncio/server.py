@@ -16,8 +16,9 @@ from typing import Any, TypeAlias
 from wsproto_views import OnRequest, Route, Service, check_place
 from wsproto_views.serving import AsyncServer
 from wsproto_views.sockets import accept, listen_unix, listen_with, unlink_unix
+from wsproto_views.tls import Tls
 
-from .sockets import SocketDriver, Tls, watches_sockets
+from .sockets import SocketDriver, watches_sockets
 from .transports import TransportDriver
 from .view import WebSocketView
 
@@ -93,7 +94,7 @@ class Server(AsyncServer[WebSocketView]):
     def _accept(self, listener: socket.socket) -> None:
         found, trouble = accept(listener)
         for sock, peer in found:
-            tls = None if self._ssl is None else Tls(self._ssl, server=True)
+            tls = None if self._ssl is None else Tls(self._ssl)
             driver = SocketDriver(
                 sock, self._begin, peer=peer, tls=tls, server=self, on_gone=self._forget
             )

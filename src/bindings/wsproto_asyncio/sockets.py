@@ -2,9 +2,8 @@
 """The asyncio driver over a socket: bytes without the loop's transports.
 
 The loop only tells when the socket is ready (``add_reader``, ``add_writer``); reading, writing and
-TLS are done here, for they are less than a transport does between: one ``recv``, one ``send``. TLS
-is OpenSSL over memory, so a read of the socket brings all its records at once. Where a loop cannot
-watch sockets, ``transports.py`` serves.
+TLS are done here, for they are less than a transport does between: one ``recv``, one ``send``.
+Where a loop cannot watch sockets, ``transports.py`` serves.
 
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 """
@@ -19,13 +18,14 @@ from itertools import islice
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_views.tls import Tls
+from wsproto_views.wires import join_small
 
 from .driver import Driver
 
-__all__ = ["SocketDriver", "Tls", "watches_sockets"]
+__all__ = ["SocketDriver", "watches_sockets"]
 
 _READS = 4  # reads before others get the loop, while they come full
-_JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
 _GATHER = 64  # buffers given to the system at once
 _RECORD = 1 << 18  # bytes encrypted at once, so that not all of a large message waits as ciphertext
 
@@ -36,72 +36,6 @@ def watches_sockets(loop: asyncio.AbstractEventLoop) -> bool:
     Windows' default one cannot watch sockets, and uvloop keeps resets from those who do.
     """
     return isinstance(loop, asyncio.SelectorEventLoop)
-
-
-class Tls:
-    """TLS of one stream, over memory."""
-
-    def __init__(
-        self, context: ssl.SSLContext, *, server: bool = False, hostname: str | None = None
-    ) -> None:
-        """``hostname``: of the server, for its certificate and for SNI (client)."""
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-        self._object = context.wrap_bio(
-            self._incoming, self._outgoing, server_side=server, server_hostname=hostname
-        )
-        self.is_open = False
-        self._ended = False
-
-    is_open: bool
-    """Whether the handshake is through."""
-
-    def shake(self) -> bool:
-        """Go on with the handshake; whether it is through. Raises ``ssl.SSLError``."""
-        try:
-            self._object.do_handshake()
-        except ssl.SSLWantReadError:
-            return False
-        self.is_open = True
-        return True
-
-    def feed(self, data: memoryview) -> None:
-        """Take what came from the socket; no bytes are its end."""
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
-
-    def read(self) -> tuple[bytes, bool]:
-        """What is there, decrypted, and whether the peer ended its direction."""
-        parts: list[bytes] = []
-        try:
-            while self._incoming.pending or self._object.pending():
-                part = self._object.read(_RECORD)
-                if not part:
-                    return b"".join(parts), True
-                parts.append(part)
-        except ssl.SSLWantReadError:
-            pass
-        except ssl.SSLZeroReturnError:
-            return b"".join(parts), True
-        return parts[0] if len(parts) == 1 else b"".join(parts), False
-
-    def write(self, data: bytes | memoryview) -> None:
-        """Encrypt; ``take`` gives the outcome."""
-        if data:
-            self._object.write(data)
-
-    def end(self) -> None:
-        """Say that we send no more."""
-        if not self._ended and self.is_open:
-            self._ended = True
-            with suppress(ssl.SSLError):  # it wants to read the peer's; we need not
-                self._object.unwrap()
-
-    def take(self) -> bytes:
-        """What is to be sent."""
-        return self._outgoing.read()
 
 
 class SocketDriver(Driver):
@@ -177,17 +111,20 @@ class SocketDriver(Driver):
                 self._received_end()
             return
         tls.feed(data)
+        ended = not data
         try:
-            plain, ended = tls.read() if tls.is_open or tls.shake() else (b"", False)
+            if tls.is_open or tls.shake():
+                # Before anything is sent, for that may be the end of the stream.
+                while plain := tls.read():
+                    self.session.received(plain, self.now())
+                ended = ended or plain is not None
         except ssl.SSLError as error:
             self._flush_records(tls)  # the alert
             self._close(error)
             return
-        if plain:  # before anything is sent, for that may be the end of the stream
-            self.session.received(plain, self.now())
         self._encrypt(tls)  # what was said before the handshake was through
         self._flush_records(tls)
-        if (ended or not data) and not (self._over or self._gone):
+        if ended and not (self._over or self._gone):
             self._received_end()
 
     def _on_writable(self) -> None:
@@ -206,8 +143,8 @@ class SocketDriver(Driver):
             self._plain.extend(map(memoryview, output))
             self._encrypt(self._tls)
             return
-        if len(output) > 1 and sum(map(len, output)) <= _JOIN:
-            output = [b"".join(output)]
+        if len(output) > 1:
+            output = join_small(output)
         if self._backlog:
             self._backlog.extend(map(memoryview, output))
             self._look_at_buffer()

@@ -2,7 +2,6 @@
 
 import cython
 
-from wsproto_core.session cimport Session as CSession
 from .driver cimport Driver
 
 
@@ -11,7 +10,7 @@ cdef class TransportDriver(Driver):
     cdef bint _tls
     cdef bint _writing
 
-    @cython.locals(session=CSession, output=list)
+    @cython.locals(output=list)
     cpdef _write(self)
     cpdef _look_at_buffer(self)
     cpdef _end_stream(self, wanted)

@@ -10,17 +10,17 @@ from contextlib import suppress
 from typing import Any, cast
 
 from wsproto_core import Session, Transport
+from wsproto_views.wires import join_small
 
 from .driver import Driver
 
 __all__ = ["TransportDriver"]
 
-_JOIN = 1 << 16  # bytes: buffers up to this are joined into one write; larger ones are not copied
-
 
 class TransportDriver(Driver):
-    """Runs one session over one asyncio transport: an ``asyncio.Protocol`` in all but its bases,
-    which a class of the compiled build cannot have."""
+    """Runs one session over one asyncio transport: an ``asyncio.BufferedProtocol`` in all but its
+    bases, which a class of the compiled build cannot have; so uvloop takes it for one, and loops
+    that go by the base call ``data_received``."""
 
     def __init__(
         self,
@@ -51,7 +51,13 @@ class TransportDriver(Driver):
         transport.set_write_buffer_limits(high=mark)
         self._turn()
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._outbox.buffer
+
+    def buffer_updated(self, size: int) -> None:
+        self.data_received(self._outbox.buffer[:size])
+
+    def data_received(self, data: bytes | memoryview) -> None:
         self.session.received(data, self.now())
         self._turn()
 
@@ -81,19 +87,13 @@ class TransportDriver(Driver):
     # ------------------------------------------------------------------ for the driver
 
     def _write(self) -> None:
-        session, transport = self.session, self._transport
+        transport = self._transport
         assert transport is not None
-        if not session.has_output():
+        output = self.session.take_output()
+        if not output or self._gone or not self._writing:
             return
-        output = session.take_output()
-        if self._gone or not self._writing:
-            return
-        if len(output) == 1:
-            transport.write(output[0])
-        elif sum(map(len, output)) <= _JOIN:
-            transport.write(b"".join(output))
-        else:
-            _write_large(transport, output)
+        for item in join_small(output):
+            transport.write(item)
         if transport.get_write_buffer_size() or self.pending:
             self._look_at_buffer()
 
@@ -123,18 +123,3 @@ class TransportDriver(Driver):
                 self._transport.resume_reading()
             else:
                 self._transport.pause_reading()
-
-
-def _write_large(transport: asyncio.Transport, output: list[bytes]) -> None:
-    """Write many bytes: small neighbours joined, large buffers as they are."""
-    small: list[bytes] = []
-    for item in output:
-        if len(item) < _JOIN // 4:
-            small.append(item)
-            continue
-        if small:
-            transport.write(b"".join(small))
-            small.clear()
-        transport.write(item)
-    if small:
-        transport.write(b"".join(small))

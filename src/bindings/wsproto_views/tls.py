@@ -1,8 +1,9 @@
-"""TLS over a socket that does not block, as a ``Wire``: ``ssl.SSLObject`` between two buffers.
+"""TLS without a stream of its own: ``Tls``, bytes in and bytes out, and the ``Wire`` that uses it.
 
-``SSLObject`` does no I/O: bytes in, bytes out. So a write costs no turn of a scheduler here either,
-and the stream's end can be what the protocol asks for: our direction ends with a ``close_notify``
-and a FIN while the other is read on to its end, which a runtime's own TLS stream cannot do.
+``ssl.SSLObject`` does no I/O. So a write costs no turn of a scheduler, a read of the socket brings
+all its records, and the stream's end can be what the protocol asks for: our direction ends with a
+``close_notify`` and a FIN while the other is read on to its end, which a runtime's own TLS stream
+cannot do.
 
 Tests: ``tests/bindings/test_contract.py`` over TLS, ``test_endpoints.py``.
 """
@@ -16,7 +17,7 @@ from .wires import JOIN, READ_SIZE, SocketWire
 if TYPE_CHECKING:
     from .streams import Runtime, StreamDriver
 
-__all__ = ["TlsWire", "client_context"]
+__all__ = ["Tls", "TlsWire", "client_context"]
 
 
 def client_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
@@ -24,10 +25,94 @@ def client_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
     return context if context is not None else ssl.create_default_context()
 
 
+class Tls:
+    """TLS of one stream, over memory. What is said before the handshake waits with the caller."""
+
+    __slots__ = ("_fault", "_incoming", "_object", "_outgoing", "_over", "is_ended", "is_open")
+
+    is_open: bool
+    """Whether the handshake is through."""
+
+    is_ended: bool
+    """Whether our direction has ended."""
+
+    def __init__(self, context: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
+        """With ``server_hostname`` a client, which sends (SNI) and verifies it; else a server."""
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._object = context.wrap_bio(
+            self._incoming,
+            self._outgoing,
+            server_side=server_hostname is None,
+            server_hostname=server_hostname,
+        )
+        self.is_open = False
+        self.is_ended = False
+        self._over = False  # the peer's direction has ended
+        self._fault: ssl.SSLError | None = None  # what stands behind the bytes that were read
+
+    def shake(self) -> bool:
+        """Go on with the handshake; whether it is through. Raises ``ssl.SSLError``."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        self.is_open = True
+        return True
+
+    def feed(self, data: bytes | memoryview) -> None:
+        """Take what came from the peer; no bytes are the end."""
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    def read(self) -> bytes | None:
+        """What can be read of what is here, about 64 KiB; empty at the end, ``None`` if more must
+        come first. Raises ``ssl.SSLError``, after what came before the bad record."""
+        incoming, parts, size = self._incoming, [], 0
+        try:
+            # Not with nothing there: asked at the end of a stream without close_notify, OpenSSL
+            # would not send any more either.
+            while not self._over and size < READ_SIZE:
+                if not (incoming.pending or self._object.pending()):
+                    break
+                data = self._object.read(READ_SIZE)  # a record holds 16 KiB at most
+                self._over = not data
+                parts.append(data)
+                size += len(data)
+        except ssl.SSLWantReadError:
+            pass
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            self._over = True
+        except ssl.SSLError as error:
+            self._fault = error
+        if size:
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+        if self._fault is not None:
+            raise self._fault
+        # An end without close_notify is not told apart: a WebSocket has its own Close.
+        return b"" if self._over or incoming.eof else None
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Encrypt; returns how many bytes."""
+        return self._object.write(data) if data else 0
+
+    def end(self) -> None:
+        """Say that we send no more."""
+        if not self.is_ended:
+            self.is_ended = True
+            with suppress(ssl.SSLError):  # it would wait for the peer's
+                self._object.unwrap()
+
+    def take(self) -> bytes:
+        """What is to be sent; often nothing."""
+        return self._outgoing.read()
+
+
 class TlsWire(SocketWire):
     """A socket with TLS on it. ``handshake`` comes first."""
 
-    __slots__ = ("_begun", "_cipher", "_deaf", "_ending", "_incoming", "_outgoing", "_tls")
+    __slots__ = ("_begun", "_cipher", "_deaf", "_tls")
 
     def __init__(
         self,
@@ -39,32 +124,21 @@ class TlsWire(SocketWire):
     ) -> None:
         """With ``server_hostname`` a client, which sends (SNI) and verifies it; else a server."""
         super().__init__(sock, runtime)
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(
-            self._incoming,
-            self._outgoing,
-            server_side=server_hostname is None,
-            server_hostname=server_hostname,
-        )
+        self._tls = Tls(context, server_hostname=server_hostname)
         self._cipher = b""  # encrypted, and not taken by the socket
         self._begun = 0  # bytes given to send_now that are in _cipher
-        self._ending = False  # our close_notify is written
         self._deaf = False  # what comes is not decrypted any more
 
     async def handshake(self) -> None:
         """Raises ``ssl.SSLError`` or another ``OSError``."""
-        while True:
-            try:
-                self._tls.do_handshake()
-            except ssl.SSLWantReadError:
+        try:
+            while not self._tls.shake():
                 await self._flush()
                 await self._feed()
-            except ssl.SSLError:
-                self._drain()  # the alert
-                raise
-            else:
-                await self._flush()
-                return
+        except ssl.SSLError:
+            self._drain()  # the alert
+            raise
+        await self._flush()
 
     # ------------------------------------------------------------------ reading
 
@@ -79,35 +153,19 @@ class TlsWire(SocketWire):
         return b""
 
     def _decrypt(self) -> bytes | None:
-        """What can be read of what is here; empty at the end, ``None`` if more must come first."""
-        parts: list[bytes] = []
-        size, ended = 0, False
         try:
-            while size < READ_SIZE and not ended:  # a record holds 16 KiB at most
-                data = self._tls.read(READ_SIZE)
-                parts.append(data)
-                size += len(data)
-                ended = not data
-        except ssl.SSLWantReadError:
-            pass
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            # An end without close_notify is not told apart: a WebSocket has its own Close.
-            ended = True
+            data = self._tls.read()
         except ssl.SSLError:
-            if self._ending:
-                self._deaf = True  # nothing that comes counts any more
-            elif not parts:
+            if not self._tls.is_ended:
                 raise
+            self._deaf = True  # nothing that comes counts any more
+            data = None
         with suppress(OSError):  # who reads is told what is there; who writes hears of it
             self._drain()  # new keys, tickets
-        return b"".join(parts) if parts or ended else None
+        return data
 
     async def _feed(self) -> None:
-        data = await super().receive()
-        if data:
-            self._incoming.write(data)
-        else:
-            self._incoming.write_eof()
+        self._tls.feed(await super().receive())
 
     # ------------------------------------------------------------------ writing
 
@@ -124,8 +182,7 @@ class TlsWire(SocketWire):
 
     def _drain(self) -> bool:
         """Give the socket what is encrypted; whether it took all of it."""
-        if self._outgoing.pending:
-            more = self._outgoing.read()
+        if more := self._tls.take():
             self._cipher = self._cipher + more if self._cipher else more
         while self._cipher:
             taken = super().send_now(self._cipher)
@@ -141,7 +198,7 @@ class TlsWire(SocketWire):
     # ------------------------------------------------------------------ the end
 
     def shut_write(self, driver: "StreamDriver") -> None:
-        self._say_goodbye()
+        self._tls.end()
         if self._drain():
             super().shut_write(driver)
         else:
@@ -154,12 +211,6 @@ class TlsWire(SocketWire):
 
     def close(self, driver: "StreamDriver") -> None:
         with suppress(OSError):
-            self._say_goodbye()
+            self._tls.end()
             self._drain()
         super().close(driver)
-
-    def _say_goodbye(self) -> None:
-        if not self._ending:
-            self._ending = True
-            with suppress(ssl.SSLError):  # it would wait for the peer's
-                self._tls.unwrap()
