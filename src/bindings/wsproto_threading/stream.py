@@ -19,7 +19,7 @@ from math import ceil
 __all__ = ["Poller", "Stream", "WakeUp", "secured"]
 
 _SMALL = 1 << 14  # bytes of a read, as long as messages are small
-_LARGE = 1 << 17  # ... and when they are not; in a flood it costs several times itself
+_LARGE = 1 << 16  # ... and when they are not; in a flood it costs several times itself
 _RECORD = 1 << 14  # bytes of a full TLS record
 _JOIN = 1 << 16  # bytes: buffers up to this are joined into one write
 _BUFFERS = 64  # in one call; the system allows 1024
