@@ -26,10 +26,12 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_lines",)
 
     def __init__(self, lines: "HeadersLike" = ()) -> None:
-        pairs = lines.raw if isinstance(lines, Headers) else lines
-        if isinstance(pairs, Mapping):
-            pairs = pairs.items()
-        self._lines: tuple[tuple[str, str], ...] = tuple((name, value) for name, value in pairs)
+        self._lines: tuple[tuple[str, str], ...]
+        if isinstance(lines, Headers):
+            self._lines = lines._lines
+            return
+        pairs = lines.items() if isinstance(lines, Mapping) else lines
+        self._lines = tuple([(name, value) for name, value in pairs])  # of a list: twice as fast
 
     @property
     def raw(self) -> tuple[tuple[str, str], ...]:

@@ -2,8 +2,9 @@
 
 h11 parses the heads. Before it sees one, a scanner looks at each byte once and refuses what is not
 well-formed, what request smuggling needs, and what is too big; it goes on where it stopped, so
-reading byte by byte costs no more than linear time. What a head *means* is not known here: that is
-``handshake.py``'s business.
+reading byte by byte costs no more than linear time. An ordinary request that came whole is cut into
+its lines at one look; every other one goes the long way, and only there is anything refused
+(docs/decisions/0022). What a head *means* is not known here: that is ``handshake.py``'s business.
 Tests: ``tests/core/test_http11.py``, ``tests/core/test_conformance_handshake.py``.
 """
 
@@ -224,13 +225,14 @@ class RequestReader:
     connection carries one request.
     """
 
-    __slots__ = ("_has_length", "_lines", "_skipped", "tail")
+    __slots__ = ("_config", "_has_length", "_lines", "_skipped", "tail")
 
     tail: bytes
     """What came after the head: frames of a client that did not wait. Empty until then."""
 
     def __init__(self, config: Config) -> None:
-        self._lines = _Lines(config)
+        self._config = config
+        self._lines: _Lines | None = None  # from the first bytes on, if they are no ordinary head
         self._skipped = False  # the empty line that may come first
         self._has_length = False
         self.tail = b""
@@ -242,17 +244,22 @@ class RequestReader:
         (RFC 9112 sections 2 to 6, RFC 6455 section 4.2.1).
         """
         lines = self._lines
+        if lines is None:
+            head = self._read_ordinary_untrusted(bytes(data))
+            if head is not None:
+                return head
+            lines = self._lines = _Lines(self._config)
         lines.buffer += data
         while True:
             if lines.count == 0:
-                self._check_first_byte_untrusted()
+                _check_first_byte_untrusted(lines)
             line = lines.next_line_untrusted()
             if line is None:
                 return None
             if lines.count > 1:
                 if not line:
-                    return self._finish_untrusted()
-                self._check_field_untrusted(line)
+                    return self._finish_untrusted(lines)
+                self._check_field_untrusted(lines, line)
             elif line:
                 _check_request_line_untrusted(line)
             elif self._skipped:
@@ -261,20 +268,47 @@ class RequestReader:
                 self._skipped = True
                 lines.skip_line()
 
-    def _check_first_byte_untrusted(self) -> None:
-        """Refuse TLS, frames and other strangers at once: they may never send a line end."""
-        first = self._lines.beginning[:1]
-        if first and _STARTS_REQUEST.match(first) is None:
-            raise Refusal(400, f"expected an HTTP request, got {shown_untrusted(first)} first")
+    def _read_ordinary_untrusted(self, data: bytes) -> RequestHead | None:
+        """Return the head that ``data`` begins with, if it is an ordinary one: what the long way
+        would give. ``None`` for all others, good or bad.
 
-    def _check_field_untrusted(self, line: bytearray) -> None:
+        Ordinary is a GET in HTTP/1.1 within every limit, with one Host and without a field that
+        could mean a body.
+        """
+        config = self._config
+        # A head that is no longer than a line may be has no line that is too long.
+        end = data.find(b"\r\n\r\n", 0, min(config.max_line_size, config.max_head_size)) + 4
+        if end < 4:
+            return None
+        head = data[:end]
+        ends = head.count(b"\r\n")
+        # All control characters but the tab are those of the line ends.
+        if len(head.translate(None, _CONTROLS)) != end - 2 * ends or ends > config.max_headers + 2:
+            return None
+        text = head.decode("latin-1")
+        start = _ORDINARY_START.match(text)
+        if start is None:
+            return None
+        fields = _ORDINARY_FIELD.findall(text, start.end())
+        names = [name.lower() for name, _ in fields]
+        if (
+            len(fields) != ends - 2  # some line is no field
+            or names.count("host") != 1
+            or "content-length" in names
+            or "transfer-encoding" in names
+        ):
+            return None
+        self.tail = data[end:]
+        return RequestHead("GET", start.group(1), Headers(fields))
+
+    def _check_field_untrusted(self, lines: _Lines, line: bytearray) -> None:
         if line[0] in b" \t":
             raise Refusal(
                 400,
                 "expected header lines that are neither folded nor indented, "
                 f"got {shown_untrusted(line)}",
             )
-        self._lines.check_field_untrusted(line)
+        lines.check_field_untrusted(line)
         body = _BODY_FIELD.match(line)
         if body is None:
             return
@@ -290,9 +324,9 @@ class RequestReader:
             f"or 0 and there once, got {shown_untrusted(line)}",
         )
 
-    def _finish_untrusted(self) -> RequestHead:
-        head = self._lines.take_head()
-        self.tail = self._lines.take_tail()
+    def _finish_untrusted(self, lines: _Lines) -> RequestHead:
+        head = lines.take_head()
+        self.tail = lines.take_tail()
         parser = h11.Connection(h11.SERVER, max_incomplete_event_size=len(head) + 1)
         parser.receive_data(head)
         try:
@@ -478,6 +512,21 @@ _REQUEST_LINE: Final = re.compile(rb"(" + _TOKEN + rb") [!-~]+ HTTP/([0-9])\.[0-
 _STARTS_REQUEST: Final = re.compile(_TOKEN + rb"|\r")
 _STATUS_LINE: Final = re.compile(rb"HTTP/[0-9]\.[0-9] [0-9]{3}(?: .*)?")
 _STATUS_LINE_START: Final = b"HTTP/"
+
+_CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
+_ORDINARY_START: Final = re.compile(r"GET ([!-~]+) HTTP/1\.1\r\n")
+# Of whole lines only: where one does not match, there are fewer than line ends. White space around
+# the value is not part of it (RFC 9112 section 5.1).
+_ORDINARY_FIELD: Final = re.compile(
+    "^(" + _TOKEN.decode() + r"):[ \t]*((?:[^\r]*[^\r \t])?)[ \t]*\r\n", re.MULTILINE
+)
+
+
+def _check_first_byte_untrusted(lines: _Lines) -> None:
+    """Refuse TLS, frames and other strangers at once: they may never send a line end."""
+    first = lines.beginning[:1]
+    if first and _STARTS_REQUEST.match(first) is None:
+        raise Refusal(400, f"expected an HTTP request, got {shown_untrusted(first)} first")
 
 
 def _check_request_line_untrusted(line: bytearray) -> None:

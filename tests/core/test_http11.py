@@ -135,6 +135,82 @@ def test_any_cut_gives_the_same(data: bytes, size: int) -> None:
             assert read_response(start + data, config, size) == response
 
 
+LINES = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                b"Host: h",
+                b"host:h",
+                b"HOST: [::1]:80 ",
+                b"Connection: Upgrade",
+                b"Upgrade:websocket",
+            ),
+            *(
+                b"Cookie: a=1; \xe9",
+                b"X-Empty:",
+                b"X-Blank: \t ",
+                b"x-tab: a\tb \t",
+                b"X-Colon: a:b",
+            ),
+            *(b"Content-Length: 0", b"content-length: 1", b"Transfer-Encoding: chunked", b"A : b"),
+            *(b" folded", b"no colon", b": none", b"b\xc3: c", b"N: a\nb", b"N: a\rb", b"N: a\0"),
+            *(b"N: \x7f", b"N: \x85\xa0", b"N: \x0b", b"", b"Host: h\r\n\r\nHost: h"),
+        ]
+    ),
+    st.binary(max_size=12),
+)
+STARTS = st.sampled_from(
+    [
+        *(b"GET / HTTP/1.1",) * 6,
+        *(b"GET /\xe9 HTTP/1.1", b"GET  / HTTP/1.1", b"POST / HTTP/1.1", b"GET / HTTP/1.0"),
+        *(b"GET / HTTP/2.0", b"get / HTTP/1.1", b"\r\nGET / HTTP/1.1", b"GET / HTTP/1.1 ", b""),
+    ]
+)
+
+
+@given(STARTS, st.lists(LINES, max_size=6), st.sampled_from([b"", b"tail", b"\r\n"]), st.booleans())
+def test_an_ordinary_head_is_what_h11_reads(
+    start: bytes, lines: list[bytes], tail: bytes, with_host: bool
+) -> None:
+    """The long way is taken where the first bytes are no whole head; both must give the same."""
+    fields = [b"Host: h", *lines] if with_host else lines
+    data = b"\r\n".join([start, *fields, b"", b""]) + tail
+    for config in (Config(), SMALL, Config(max_headers=2), Config(max_head_size=len(data))):
+        outcomes = []
+        for cuts in ([data], [data[:1], data[1:]]):
+            reader = RequestReader(config)
+            outcome: object = None
+            try:
+                for piece in cuts:
+                    outcome = reader.feed(piece)
+            except Refusal as refusal:
+                outcome = refusal.status, refusal.why
+            outcomes.append((outcome, getattr(outcome, "headers", Headers()).raw, reader.tail))
+        assert outcomes[0] == outcomes[1]
+
+
+def test_h11_is_asked_where_a_head_is_not_ordinary(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Asked(Exception):
+        pass
+
+    def ask(*_: object, **__: object) -> None:
+        raise Asked
+
+    monkeypatch.setattr("wsproto_core.http11.h11.Connection", ask)
+    assert read_request(REQUEST, Config(), 1000) is not None
+    for other in (
+        b"\r\n" + REQUEST,
+        REQUEST.replace(b"Host", b"Post"),
+        REQUEST.replace(b"X-A", b"Host"),
+        REQUEST.replace(b"X-A:  one", b"Content-Length: 0"),
+        REQUEST.replace(b"/1.1", b"/1.0"),
+    ):
+        with pytest.raises(Asked):
+            read_request(other, Config(), 1000)
+    with pytest.raises(Asked):
+        read_request(REQUEST, Config(), 20)
+
+
 @pytest.mark.parametrize("size", [1, 1000])
 @pytest.mark.parametrize(
     ("body", "framing", "kept"),
