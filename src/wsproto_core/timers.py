@@ -46,19 +46,27 @@ class Timers:
     """The earliest deadline; ``math.inf`` if none is set."""
 
     def __init__(self) -> None:
-        self._at = [math.inf] * len(Timer)
+        # One for each timer; a literal, as the compiled build has them in an array of C.
+        self._at = [math.inf, math.inf, math.inf, math.inf, math.inf, math.inf, math.inf]
         self.next = math.inf
 
     def start(self, timer: Timer, at: float) -> None:
         """Set ``timer`` to fire at ``at``, whatever it was before."""
         self._at[timer] = at
-        self.next = min(self._at)
+        self._find_next()
 
     def stop(self, *timers: Timer) -> None:
         """Clear the given timers; those not set are left alone."""
         for timer in timers:
             self._at[timer] = math.inf
-        self.next = min(self._at)
+        self._find_next()
+
+    def _find_next(self) -> None:
+        first = math.inf
+        for at in self._at:
+            if at < first:
+                first = at
+        self.next = first
 
     def stop_all(self) -> None:
         """Clear the whole table."""
@@ -70,6 +78,6 @@ class Timers:
 
     def pop(self) -> Timer:
         """The timer that fires first, cleared. One must be set."""
-        timer = Timer(self._at.index(self.next))
+        timer = next(timer for timer in Timer if self._at[timer] == self.next)
         self.stop(timer)
         return timer

@@ -37,6 +37,7 @@ OFF = Config(
 
 def test_no_timer_is_set_at_first() -> None:
     timers = Timers()
+    assert not any(timers.is_set(timer) for timer in Timer)
     assert timers.next == math.inf
     assert not any(timers.is_set(timer) for timer in Timer)
 

@@ -110,7 +110,9 @@ def _declared(pxd: Path, name: str) -> set[str]:
     text = pxd.read_text()
     body = re.split(r"^cdef class ", text, flags=re.MULTILINE)
     block = next(part for part in body if re.match(rf"{name}\b", part))
-    lines = re.findall(r"^    cdef (?:public |readonly )?[\w.]+ ([\w, ]+)$", block, re.MULTILINE)
+    lines = re.findall(
+        r"^    cdef (?:public |readonly )?[\w.]+(?:\[\d+\])? ([\w, ]+)$", block, re.MULTILINE
+    )
     known = {word for line in lines for word in line.replace(" ", "").split(",")}
     if base := re.match(rf"{name}\((\w+)\)", block):
         place = re.search(rf"^from \.(\w+) cimport {base[1]}$", text, re.MULTILINE)
