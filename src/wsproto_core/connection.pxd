@@ -53,7 +53,7 @@ cdef class Connection:
     cdef Py_ssize_t _room
     cdef Py_ssize_t _read_mark
     cdef Py_ssize_t _write_mark
-    cdef list _ends
+    cdef tuple _ends
     cdef object _error
     cdef object _sent
     cdef object _received

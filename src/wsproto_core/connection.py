@@ -284,13 +284,16 @@ class Connection:
         self._slept_until = -math.inf  # when deadlines looked at late were put off; -inf: not yet
         self._reading = True
         self._in_doubt = False  # a liveness deadline came while we did not read
-        self._pings: dict[bytes, float] = {}  # ours, unanswered: payload -> when it was sent
+        # Ours, unanswered, if any: payload -> when it was sent.
+        self._pings: dict[bytes, float] | None = None
         self._beats: tuple[bytes, ...] = ()  # the payloads of the latest heartbeats
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
         self._frame_began = math.inf
         self._eof = False
         self._room = self._read_mark  # what events may still be queued before a look
-        self._ends: list[_Ending] = []  # what will end the connection when all before it is done
+        self._ends: tuple[
+            _Ending, ...
+        ] = ()  # what will end the connection when all before it is done
         self._error: Exception | None = None
         self._sent: Close | None = None
         self._received: Close | None = None
@@ -300,7 +303,7 @@ class Connection:
         self._codecs: tuple[tuple[Codec, int], ...] = ()
         self._stirred = False  # a message of ours went through them since the last heartbeat
         self._request: Request | HttpRequest | None = None
-        self._early = bytearray()  # what came behind the request
+        self._early: bytearray | None = None  # what came behind the request
         self._decoder: FrameDecoder | None = None
         self._messages: MessageReader | None = None
         self._request_reader = None
@@ -343,7 +346,8 @@ class Connection:
         elif self.phase is Phase.OPEN:
             self._latch(Input.EOF, None)
         elif self.phase is Phase.CLOSE_SENT and self._has_unread:
-            self._ends.append((Input.EOF, None))  # the peer's Close may be among what is unread
+            # The peer's Close may be among what is unread.
+            self._ends = (*self._ends, (Input.EOF, None))
         else:
             self._step(Input.EOF, now)
 
@@ -466,8 +470,10 @@ class Connection:
         self._write(handshake.interim_response(request))
         self._write(write_response(response))
         self._open(Input.ACCEPT, agreement, codecs, response, now)
-        early, self._early = self._early, bytearray()
-        self._feed(bytes(early))
+        request.headers._pack()
+        early, self._early = self._early, None
+        if early is not None:
+            self._feed(bytes(early))
 
     def reject(self, response: Response, now: float) -> None:
         """Server, once: answer with ``response`` and end the connection.
@@ -692,7 +698,7 @@ class Connection:
     @property
     def early_bytes(self) -> int:
         """Server: bytes that came behind the request before it was answered."""
-        return len(self._early)
+        return 0 if self._early is None else len(self._early)
 
     def next_deadline(self) -> float | None:
         """When to call ``handle_timeout`` at the latest; ``None`` if nothing is waited for.
@@ -718,7 +724,7 @@ class Connection:
 
     def awaits_pong(self, payload: bytes) -> bool:
         """Whether a ping of ours with this payload is unanswered, also by a later pong."""
-        return payload in self._pings
+        return self._pings is not None and payload in self._pings
 
     @property
     def ending(self) -> bool:
@@ -823,11 +829,11 @@ class Connection:
         self._events.append(self.closed)
         self._timers.stop_all()
         self._await_writing(self._now)
-        self._ends.clear()
+        self._ends = ()
         # Nothing is read any more: let go of what a peer may have made large.
         self._decoder = self._messages = None
         self._request_reader = self._response_reader = None
-        self._early.clear()
+        self._early = None
         self._codecs = ()
 
     def _as_closed(self) -> Closed:
@@ -875,7 +881,7 @@ class Connection:
             place = 0
         elif what is not Input.EOF and place and self._ends[-1][0] is Input.EOF:
             place -= 1  # it was read after the stream had ended, but it came before
-        self._ends.insert(place, (what, detail))
+        self._ends = (*self._ends[:place], (what, detail), *self._ends[place:])
         if self.phase is not Phase.OPEN:
             self._apply_ends(self._now)
         elif len(self._ends) == 1:
@@ -885,7 +891,8 @@ class Connection:
 
     def _apply_ends(self, now: float) -> None:
         while self._ends:
-            what, detail = self._ends.pop(0)
+            what, detail = self._ends[0]
+            self._ends = self._ends[1:]
             if what is Input.RECV_CLOSE:
                 assert isinstance(detail, Close)
                 self._received = detail
@@ -938,6 +945,10 @@ class Connection:
 
     def _receive_early(self, data: bytes, now: float) -> None:
         """Bytes from a client that did not wait for the 101: kept, but bounded."""
+        if not data:
+            return
+        if self._early is None:
+            self._early = bytearray()
         self._early += data
         if len(self._early) > self.config.read_high_water + (256 << 10):
             self._reject(
@@ -951,7 +962,7 @@ class Connection:
         self._error = HandshakeError(
             f"the request was answered with status {response.status}", response
         )
-        self._early.clear()
+        self._early = None
         self._write(write_response(response))
         self._step(Input.REJECT, now)
 
@@ -1125,14 +1136,17 @@ class Connection:
 
     def _match_pong(self, payload: bytes) -> Pong:
         """Pair a pong with our ping; the pings before it count as answered too."""
-        sent = self._pings.get(payload)
-        if sent is None:
+        pings = self._pings
+        sent = None if pings is None else pings.get(payload)
+        if pings is None or sent is None:
             return Pong(payload, None)
-        order = list(self._pings)
+        order = list(pings)
         for answered in order[: order.index(payload) + 1]:
-            del self._pings[answered]
+            del pings[answered]
         self._misses = 0
-        if not self._pings:
+        if not pings:
+            self._pings = None
+            self._beats = ()  # answered, or passed over
             self._timers.stop(Timer.PONG)
         self.latency = self._now - sent
         return Pong(payload, self.latency)
@@ -1242,6 +1256,8 @@ class Connection:
         return (self._send_checked + data)[-rest:] if rest else b""
 
     def _queue_ping(self, payload: bytes, now: float) -> None:
+        if self._pings is None:
+            self._pings = {}
         self._pings.pop(payload, None)
         self._pings[payload] = now
         self._frame(_FIN | _PING, payload)
@@ -1314,6 +1330,7 @@ class Connection:
             self._rest_codecs()
         payload = self._random(8)
         if len(self._beats) == _BEATS:
+            assert self._pings is not None  # or there were no beats
             self._pings.pop(self._beats[0], None)
         self._beats = (*self._beats[1 - _BEATS :], payload)
         self._queue_ping(payload, now)

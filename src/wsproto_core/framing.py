@@ -128,7 +128,7 @@ class FrameDecoder:
         self._key = b""  # its masking key, turned to the next byte
         self._data = b""  # bytes given; those before _pos are decoded
         self._pos = 0
-        self._more = bytearray()  # bytes given since
+        self._more: bytearray | None = None  # bytes given since
         self._counted = False  # the frame whose header stands at _pos was counted in serial
 
     @property
@@ -148,6 +148,8 @@ class FrameDecoder:
         if not self._data:
             self._data = data
         elif self.pending:
+            if self._more is None:
+                self._more = bytearray()
             self._more += data
         else:
             # Only the beginning of a frame is left, a few bytes: one copy, not two.
@@ -181,7 +183,7 @@ class FrameDecoder:
         if self._more:
             data = data[pos:] + self._more
             pos = 0
-            self._more.clear()
+            self._more = None
         end = len(data)
         mask_bit = self._mask_bit
         kinds = self._kinds
@@ -395,4 +397,4 @@ class FrameDecoder:
         self.fault = (code, message, rule)
         self.pending = False
         self._data = b""
-        self._more.clear()
+        self._more = None

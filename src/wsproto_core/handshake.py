@@ -47,6 +47,8 @@ VERSION: Final = "13"
 MAX_OFFERS: Final = 16
 """How many extension offers a server considers; browsers make one, others two or three."""
 
+_PLAIN: Final = Agreement()  # one for all the connections that agreed on nothing
+
 
 def new_key(random: Callable[[int], bytes]) -> str:
     """Return a new ``Sec-WebSocket-Key``: 16 bytes drawn from ``random``, in base64."""
@@ -261,7 +263,8 @@ def answer_request(
         _check_value("Sec-WebSocket-Extensions", chosen)
         fields.append(("Sec-WebSocket-Extensions", chosen))
     fields += extra
-    agreement = Agreement(subprotocol, negotiated)
+    plain = subprotocol is None and not negotiated
+    agreement = _PLAIN if plain else Agreement(subprotocol, negotiated)
     if extended:
         lowered = [(name.lower(), value) for name, value in fields]
         return Response(200, Headers(lowered), version="2"), agreement, agreed

@@ -6,6 +6,7 @@ Tests: ``tests/core/test_headers.py``.
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final, TypeAlias
 
 __all__ = ["TOKEN_CHARS", "Headers", "HeadersLike", "RequestHead", "Response"]
@@ -26,7 +27,7 @@ class Headers(Mapping[str, str]):
     __slots__ = ("_lines",)
 
     def __init__(self, lines: "HeadersLike" = ()) -> None:
-        self._lines: tuple[tuple[str, str], ...]
+        self._lines: tuple[tuple[str, str], ...] | str
         if isinstance(lines, Headers):
             self._lines = lines._lines
             return
@@ -36,7 +37,20 @@ class Headers(Mapping[str, str]):
     @property
     def raw(self) -> tuple[tuple[str, str], ...]:
         """Each line as ``(name, value)``, as it was spelled and in its order."""
-        return self._lines
+        lines = self._lines
+        if isinstance(lines, str):
+            parts = iter(lines.split("\n"))
+            return tuple(zip(parts, parts, strict=True))
+        return lines
+
+    def _pack(self) -> None:
+        """From here on hold the lines as one string, a quarter of the memory: whoever keeps many
+        seldom looks at them, and then they are taken apart again."""
+        lines = self._lines
+        if lines and not isinstance(lines, str):
+            packed = "\n".join(chain.from_iterable(lines))
+            if packed.count("\n") == 2 * len(lines) - 1:  # no line has a line break in it
+                self._lines = packed
 
     def __getitem__(self, name: str) -> str:
         """The value of ``name``; several lines are joined by a comma (RFC 9110 section 5.3)."""
@@ -48,28 +62,28 @@ class Headers(Mapping[str, str]):
     def get_all(self, name: str) -> list[str]:
         """The value of each line named ``name``, in order; an empty list if there is none."""
         wanted = name.lower()
-        return [value for key, value in self._lines if key.lower() == wanted]
+        return [value for key, value in self.raw if key.lower() == wanted]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.get_all(name))
 
     def __iter__(self) -> Iterator[str]:
         """The distinct names in lower case, in the order of their first line."""
-        return iter(dict.fromkeys(key.lower() for key, _ in self._lines))
+        return iter(dict.fromkeys(key.lower() for key, _ in self.raw))
 
     def __len__(self) -> int:
-        return len({key.lower() for key, _ in self._lines})
+        return len({key.lower() for key, _ in self.raw})
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Headers):
             return NotImplemented
-        return [(k.lower(), v) for k, v in self._lines] == [(k.lower(), v) for k, v in other._lines]
+        return [(k.lower(), v) for k, v in self.raw] == [(k.lower(), v) for k, v in other.raw]
 
     def __hash__(self) -> int:
-        return hash(tuple((k.lower(), v) for k, v in self._lines))
+        return hash(tuple((k.lower(), v) for k, v in self.raw))
 
     def __repr__(self) -> str:
-        return f"Headers({list(self._lines)!r})"
+        return f"Headers({list(self.raw)!r})"
 
 
 HeadersLike: TypeAlias = Headers | Mapping[str, str] | Iterable[tuple[str, str]]

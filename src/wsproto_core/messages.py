@@ -33,6 +33,7 @@ _WHOLE: Final[int] = FIRST | LAST
 _COST: Final = 64  # what an event costs beside its payload, as in framing
 _BATCH: Final = 2 << 10  # inflates to 2 MiB at most, where a read of 64 KiB would give 64 MiB
 _NO_BATCH: Final = 1 << 62
+_NO_SLICES: Final[Iterator[tuple[bytes, bool]]] = iter(())
 
 # Large messages come and go. glibc's malloc gives what lies free at the end of the heap back to the
 # system if it is more than twice the largest block that was ever mapped and freed, and to get such
@@ -76,7 +77,7 @@ class MessageReader:
         self._size = 0  # bytes of the message in progress, decoded
         self._held = b""  # half a character that its text ends with so far
         self._first = True  # the next chunk is the first of its message
-        self._slices: Iterator[tuple[bytes, bool]] = iter(())  # what a codec has still to give
+        self._slices = _NO_SLICES  # what a codec has still to give
         self._opcode = 0
 
     @property

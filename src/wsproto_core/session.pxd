@@ -9,6 +9,7 @@ cdef Py_ssize_t _COST
 cdef double _PATIENCE
 cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
 cdef object _GATE, _REQUEST, _MESSAGE, _RUN
+cdef object _EMPTY
 
 
 @cython.freelist(8)
@@ -40,7 +41,7 @@ cdef class Session:
     cdef bint _alone
     cdef bint _deaf
     cdef bint _over
-    cdef list _told
+    cdef tuple _told
     cdef Py_ssize_t _closing
     cdef public bint _reader
     cdef bint _reads
@@ -48,8 +49,7 @@ cdef class Session:
     cdef double _read_at
     cdef double _hold_until
     cdef bint _keeps_control
-    cdef dict _awaited
-    cdef dict _rtts
+    cdef dict _pinged
     cdef double _overdue
     cdef bint _given_up
     cdef bint _close_timed
@@ -91,6 +91,7 @@ cdef class Session:
     cdef _take(self, event, double now)
     cdef bint _takes(self, message) except -1
     cdef _enqueue(self, event)
+    cdef _put(self, item, bint ahead=*)
 
     @cython.locals(wants=bint)
     cdef _balance(self, double now)

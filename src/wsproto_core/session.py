@@ -170,6 +170,11 @@ _Item: TypeAlias = Event | _Trouble | _Start
 _Posted: TypeAlias = str | bytes | PreparedMessage
 
 _NO_HOOKS: Final = Hooks()
+_AS_USUAL: Final = Accept()
+
+_EMPTY: Final[deque[_Item]] = deque(maxlen=0)
+"""The queue where nothing waits: a deque of its own takes more memory than all the rest of a
+session. Nothing can be put in here."""
 
 # What is asked for every message: an attribute of an enum's class takes as long as all of framing.
 _OPEN: Final = Phase.OPEN
@@ -202,7 +207,6 @@ class Session:
     # As in Connection.
     __slots__ = (
         "_alone",
-        "_awaited",
         "_cancel",
         "_choice",
         "_close_timed",
@@ -224,6 +228,7 @@ class Session:
         "_overdue",
         "_overheard",
         "_overlap",
+        "_pinged",
         "_posted",
         "_queue",
         "_quiet",
@@ -231,7 +236,6 @@ class Session:
         "_reader",
         "_reads",
         "_route",
-        "_rtts",
         "_running",
         "_stragglers",
         "_takes_messages",
@@ -278,7 +282,7 @@ class Session:
         self.attended = False
         self._gate = gate
         self._route = route
-        self._queue: deque[_Item] = deque()
+        self._queue = _EMPTY
         self._cost = 0  # of the queue
         self._running = 0  # message hooks
         self._alone = False  # a hook that runs alone is running
@@ -288,7 +292,7 @@ class Session:
         self._overheard = 0  # bytes that were read so
         self._deaf = False  # nobody is left to take messages: a hook failed, or run() ended
         self._over = False  # all that the peer said was taken, and nothing more will come
-        self._told: list[BaseException] = []  # the errors that on_error knows
+        self._told: tuple[BaseException, ...] = ()  # the errors that on_error knows
         self._closing = 0  # callers that wait in close()
         self._reader = False  # somebody waits for a message
         self._reads = False  # somebody did, and may come back for more
@@ -296,20 +300,20 @@ class Session:
         self._read_at = -math.inf  # when the reader was last heard of
         self._hold_until = math.inf  # when a reader that does not come back holds up no ending
         self._keeps_control = False  # the reader wants control frames too
-        self._awaited: dict[bytes, float] = {}  # pings somebody waits for: when they were sent
-        self._rtts: dict[bytes, float] = {}
+        # Pings somebody waits for, if ever: when they were sent, and what the round trip took.
+        self._pinged: dict[bytes, tuple[float, float | None]] | None = None
         self._overdue = math.inf  # when running hooks are given up after the end
         self._given_up = False
         self._stragglers = 0  # hooks that were given up and did not come back
         self._close_timed = False  # on_close has its own time
         self._cancel = False
         self._quiet = False
-        self._posted: deque[tuple[_Posted, OpCode]] = deque()  # wait for can_begin
-        self._choice = Accept()
+        self._posted: deque[tuple[_Posted, OpCode]] | None = None  # wait for can_begin
+        self._choice = _AS_USUAL
         # A server's waits for the request; but where somebody else did the handshake none comes.
         at_once = connection.role is Role.CLIENT or connection.agreement is not None
         if self.hooks.run is not None and at_once:
-            self._queue.append(_Start())
+            self._put(_Start())
 
     def _use(self, hooks: Hooks, config: Config) -> None:
         """Keep at hand what is asked for every message."""
@@ -348,6 +352,10 @@ class Session:
             self._give_up_hooks(now)
         if now >= self._hold_until:
             self._hold_until = math.inf
+        if not self._queue:  # the heartbeat comes by: let go of what is empty
+            self._queue = _EMPTY
+        if not self._posted:
+            self._posted = None
         self._look(now)
 
     def write_blocked(self, pending: int, now: float) -> None:
@@ -563,6 +571,8 @@ class Session:
         cannot be sent is logged.
         """
         if not self.can_begin():
+            if self._posted is None:
+                self._posted = deque()
             self._posted.append((data, opcode))
             return
         try:
@@ -599,26 +609,28 @@ class Session:
     def ping(self, payload: Buffer | None, now: float) -> bytes:
         """Queue a ping whose pong is waited for; then wait for ``pong_arrived``."""
         key = self.connection.ping(payload, now)
-        self._awaited[key] = now
+        if self._pinged is None:
+            self._pinged = {}
+        self._pinged[key] = now, None
         self._look(now)
         return key
 
     def pong_arrived(self, key: bytes) -> bool:
         """Whether the ping is answered, or never will be."""
-        return key in self._rtts or self._over
+        return self._over or self._rtt(key) is not None
 
     def take_rtt(self, key: bytes) -> float:
         """Seconds of the round trip; raises what ended the connection if there was none."""
-        rtt = self._rtts.pop(key, None)
-        self._awaited.pop(key, None)
+        rtt = self._rtt(key)
+        self.forget_ping(key)
         if rtt is None:
             raise self._ended()
         return rtt
 
     def forget_ping(self, key: bytes) -> None:
         """Nobody waits for this pong any more."""
-        self._rtts.pop(key, None)
-        self._awaited.pop(key, None)
+        if self._pinged is not None:
+            self._pinged.pop(key, None)
 
     def close(self, code: int | None, reason: str, now: float) -> None:
         """Start the closing handshake; then wait for ``is_closed``."""
@@ -796,14 +808,14 @@ class Session:
                 self._enqueue(event)
         elif kind is Opened:
             if self.hooks.on_open is not None:
-                self._queue.append(event)
+                self._put(event)
             else:
                 self.opened = True
         elif isinstance(event, Closed):
             self._take_closed(event)
         elif isinstance(event, (Request, HttpRequest)):
             if self._gate is not None:
-                self._queue.append(event)
+                self._put(event)
             else:
                 self._go_on(event, now)
 
@@ -815,7 +827,7 @@ class Session:
         if self.connection.agreement is not None:
             self._tell(event.error)
             if self.hooks.on_close is not None:
-                self._queue.append(event)
+                self._put(event)
 
     def _takes(self, message: Event) -> bool:
         """Whether some hook takes this type of message, or no hook takes any."""
@@ -840,8 +852,16 @@ class Session:
 
     def _enqueue(self, event: Event) -> None:
         if self._has_room() or not self._drops():
-            self._queue.append(event)
+            self._put(event)
             self._cost += _cost_of(event)
+
+    def _put(self, item: _Item, ahead: bool = False) -> None:
+        if self._queue is _EMPTY:
+            self._queue = deque()
+        if ahead:
+            self._queue.appendleft(item)
+        else:
+            self._queue.append(item)
 
     def _tell(self, error: Exception | None, *, ahead: bool = False) -> bool:
         """Have ``on_error`` told of ``error``, once. Whether it is now in the queue."""
@@ -851,24 +871,25 @@ class Session:
         if any(item is told for item in self._told):
             return False
         assert told is not None
-        self._told.append(told)
-        trouble = _Trouble(told if isinstance(told, Exception) else error)
-        if ahead:
-            self._queue.appendleft(trouble)
-        else:
-            self._queue.append(trouble)
+        self._told = (*self._told, told)
+        self._put(_Trouble(told if isinstance(told, Exception) else error), ahead)
         return True
 
     def _note_pong(self, pong: Pong, now: float) -> None:
         """Answer those who wait for this pong or, if it is later, for one before it."""
-        if pong.rtt is None:
+        pinged = self._pinged
+        if pong.rtt is None or not pinged:
             return
-        for key, at in list(self._awaited.items()):
-            if not self.connection.awaits_pong(key):
-                self._rtts[key] = now - at
-                del self._awaited[key]
-        if pong.payload in self._rtts:
-            self._rtts[pong.payload] = pong.rtt  # now may be later than its coming
+        for key, (at, rtt) in pinged.items():
+            if key == pong.payload:
+                pinged[key] = at, pong.rtt  # now may be later than its coming
+            elif rtt is None and not self.connection.awaits_pong(key):
+                pinged[key] = at, now - at
+
+    def _rtt(self, key: bytes) -> float | None:
+        if self._pinged is None or key not in self._pinged:
+            return None
+        return self._pinged[key][1]
 
     def _balance(self, now: float) -> None:
         """Stop reading above the mark, go on at half of it."""
@@ -996,9 +1017,10 @@ class Session:
 
     def _go_on(self, request: Request | HttpRequest, now: float) -> None:
         """The gate lets the request through: which view serves it?"""
-        if self._route is not None:
+        route, self._route = self._route, None  # asked once; it may hold much
+        if route is not None:
             try:
-                target = self._route(request)
+                target = route(request)
             except Exception as error:  # the view's __init__ is the application's code
                 logger.error("exception while a request was routed", exc_info=error)
                 self.connection.reject(_internal_error(), now)
@@ -1014,14 +1036,14 @@ class Session:
         if isinstance(request, HttpRequest):
             self._reject(request.refusal, now)
         elif self.hooks.on_request is not None:
-            self._queue.append(request)
+            self._put(request)
         else:
             self._serve(now)
 
     def _serve(self, now: float) -> None:
         """Nobody has anything against the request. A view's own ``run`` answers it itself."""
         if self.hooks.run is not None:
-            self._queue.append(_Start())
+            self._put(_Start())
         else:
             self._accept(now)
 

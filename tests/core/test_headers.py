@@ -52,6 +52,21 @@ def test_equal_whatever_the_case_of_names() -> None:
     assert Headers([("A", "1")]) != {"a": "1"}
 
 
+@pytest.mark.parametrize("lines", [LINES, [], [("A", "")], [("A", "\xff")], [("A", "x\ny")]])
+def test_packed_it_says_the_same(lines: list[tuple[str, str]]) -> None:
+    headers = Headers(lines)
+    for _ in range(2):
+        headers._pack()
+        assert headers.raw == tuple(lines)
+        assert headers == Headers(lines)
+        assert hash(headers) == hash(Headers(lines))
+        assert repr(headers) == repr(Headers(lines))
+        assert list(headers) == list(Headers(lines))
+        assert len(headers) == len(Headers(lines))
+        assert headers.get_all("a") == Headers(lines).get_all("a")
+        assert Headers(headers) == Headers(lines)
+
+
 def test_repr() -> None:
     assert repr(Headers([("A", "x")])) == "Headers([('A', 'x')])"
 

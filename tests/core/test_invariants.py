@@ -214,7 +214,7 @@ class Driven:
         assert (connection.phase is Phase.CLOSED) == (connection.closed is not None)
         assert connection.bytes_to_send == sum(map(len, connection._out))
         limit = self.config.write_high_water + self.said + 1024
-        assert connection.bytes_to_send <= limit + 2 * len(connection._pings) * 200
+        assert connection.bytes_to_send <= limit + 2 * len(connection._pings or ()) * 200
         assert held(connection) <= 4 * (
             self.read
             + self.config.read_high_water
