@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The opening handshake: what heads mean, for both roles (RFC 6455 sections 4 and 9.1).
 
 Pure functions over heads. They know nothing of bytes, of connections or of time, so that HTTP/2 and

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """HTTP heads as values: header fields, a request head, a response.
 
 Only data lives here. Bytes are ``http11.py``'s business, meaning is ``handshake.py``'s.
@@ -127,4 +128,5 @@ class Response:
 
     def __post_init__(self) -> None:
         """Take what ``Headers`` takes, too: a mapping or pairs."""
-        object.__setattr__(self, "headers", Headers(self.headers))
+        if type(self.headers) is not Headers:
+            object.__setattr__(self, "headers", Headers(self.headers))

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """HTTP/1.1 heads: bytes to values and values to bytes, and the refusals that bytes can earn.
 
 h11 parses the heads. Before it sees one, a scanner looks at each byte once and refuses what is not

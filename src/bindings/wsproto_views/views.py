@@ -8,13 +8,14 @@ docstrings and serves asyncio, trio and anyio; ``SyncView`` in ``sync.py`` serve
 The seed's ``_receive_loop`` and ``_heartbeat_loop`` do not exist: bytes and time meet in the
 sans-IO session, and the driver of each runtime feeds it.
 
-Tests: ``tests/bindings/test_contract.py``, on every runtime.
+Tests: ``tests/bindings/test_contract.py``, on every runtime, and ``tests/bindings/test_views.py``.
 """
 
 import json
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, unique
 from functools import lru_cache
+from operator import attrgetter, is_
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from wsproto_core import (
@@ -108,6 +109,11 @@ class BaseView:
     """Settings, attributes and bookkeeping of a view: the same for every runtime."""
 
     _is_library = True  # marks the classes whose hooks are defaults, not the user's
+
+    # What views of this class had last: the class and its attributes, and which of them are hooks;
+    # the hooks and settings, and the Config of them.
+    _known_hooks: ClassVar[tuple[type, list[Any], frozenset[str]] | None] = None
+    _known_config: ClassVar[tuple[frozenset[str], tuple[Any, ...], Config] | None] = None
 
     # ------------------------------------------------------------------ settings
 
@@ -305,27 +311,22 @@ class BaseView:
 
     def _config(self) -> Config:
         """The settings as the core takes them, read from the instance."""
-        return _config_of(
-            max_message_size=self.MAX_MESSAGE_SIZE,
-            max_frame_size=self.MAX_FRAME_SIZE,
-            read_high_water=self.READ_HIGH_WATER,
-            write_high_water=self.WRITE_HIGH_WATER,
-            open_timeout=self.OPEN_TIMEOUT,
-            close_timeout=self.CLOSE_TIMEOUT,
-            send_timeout=self.SEND_TIMEOUT,
-            ping_interval=self.PING_INTERVAL,
-            pong_timeout=self.PONG_TIMEOUT,
-            max_missed_pongs=self.MAX_MISSED_PONGS,
-            max_backoff=self.MAX_BACKOFF,
-            receive_timeout=self.RECEIVE_TIMEOUT,
-            timeout_close_code=self.TIMEOUT_CLOSE_CODE,
-            concurrent_hooks=self.CONCURRENT_RECEIVE,
-            deliver="chunks" if self._has("on_fragment") else "messages",
-            text_as_bytes=_takes_messages(type(self)) and not self._has("on_text"),
-            extensions=self.EXTENSIONS,
-            subprotocols=self.SUBPROTOCOLS,
-            origins=self.ORIGINS,
-        )
+        cls = type(self)
+        own = _own_hooks(cls)
+        values = _read_settings(self)
+        # One Config for all views with the same settings, for to check them takes a while.
+        known = cls._known_config
+        if known is not None and known[0] is own and all(map(is_, known[1], values)):
+            return known[2]
+        settings: dict[str, Any] = dict(zip(_SETTINGS, values, strict=True))
+        settings["deliver"] = "chunks" if "on_fragment" in own else "messages"
+        settings["text_as_bytes"] = not own.isdisjoint(_MESSAGE_HOOKS) and "on_text" not in own
+        try:
+            config = _shared_config(**settings)
+        except TypeError:  # one of them is wrong, or a list, which may change
+            return Config(**settings)
+        cls._known_config = own, values, config
+        return config
 
     def _offer(self, message: PreparedMessage) -> bool:
         """Queue ``message`` if the session takes it now; for each flavour to say."""
@@ -333,9 +334,13 @@ class BaseView:
 
     def _hooks(self) -> Hooks:
         """The hooks that the user's class defines, bound."""
-        hook = self._hook
+        own = _own_hooks(type(self))
+
+        def hook(name: str) -> Hook | None:
+            return getattr(self, name) if name in own else None
+
         judge = hook("on_request")
-        framed = self._has("on_new_frame")
+        framed = "on_new_frame" in own
         return Hooks(
             on_request=None if judge is None else lambda _event: judge(self.request),
             on_open=hook("on_open"),
@@ -347,11 +352,8 @@ class BaseView:
             on_pong=hook("on_pong"),
             on_error=hook("on_error"),
             on_close=hook("on_close"),
-            run=getattr(self, "run") if any(map(self._has, _LIFE)) else None,  # noqa: B009
+            run=None if own.isdisjoint(_LIFE) else getattr(self, "run"),  # noqa: B009
         )
-
-    def _hook(self, name: str) -> Hook | None:
-        return getattr(self, name) if self._has(name) else None
 
     def _frame_first(self, data: bytes, opcode: OpCode) -> Any:
         """``on_new_frame``, then the hook that takes the message; for each flavour to say."""
@@ -363,7 +365,7 @@ class BaseView:
 
     def _has(self, name: str) -> bool:
         """Whether the user's class defines the hook."""
-        return _overrides(type(self), name)
+        return name in _own_hooks(type(self))
 
 
 _MESSAGE_HOOKS = ("on_receive", "on_text", "on_binary", "on_fragment", "on_new_frame")
@@ -386,12 +388,41 @@ HOOKS = (
 _shared_config = lru_cache(maxsize=64, typed=True)(Config)
 
 
-def _config_of(**settings: Any) -> Config:
-    """A ``Config``; one for all views with the same settings, for to check them takes a while."""
-    try:
-        return _shared_config(**settings)
-    except TypeError:  # one of them is wrong, or a list
-        return Config(**settings)
+_SETTINGS = {
+    "max_message_size": "MAX_MESSAGE_SIZE",
+    "max_frame_size": "MAX_FRAME_SIZE",
+    "read_high_water": "READ_HIGH_WATER",
+    "write_high_water": "WRITE_HIGH_WATER",
+    "open_timeout": "OPEN_TIMEOUT",
+    "close_timeout": "CLOSE_TIMEOUT",
+    "send_timeout": "SEND_TIMEOUT",
+    "ping_interval": "PING_INTERVAL",
+    "pong_timeout": "PONG_TIMEOUT",
+    "max_missed_pongs": "MAX_MISSED_PONGS",
+    "max_backoff": "MAX_BACKOFF",
+    "receive_timeout": "RECEIVE_TIMEOUT",
+    "timeout_close_code": "TIMEOUT_CLOSE_CODE",
+    "concurrent_hooks": "CONCURRENT_RECEIVE",
+    "extensions": "EXTENSIONS",
+    "subprotocols": "SUBPROTOCOLS",
+    "origins": "ORIGINS",
+}
+"""What the core calls the settings of a view."""
+
+_read_settings: Callable[[BaseView], tuple[Any, ...]] = attrgetter(*_SETTINGS.values())
+
+
+def _own_hooks(cls: type[BaseView]) -> frozenset[str]:
+    """The hooks that ``cls`` or a user's class above it defines anew.
+
+    To find them takes a while, so a class remembers them, until it gets others.
+    """
+    found = [getattr(cls, name, None) for name in HOOKS]
+    known = cls._known_hooks
+    if known is None or known[0] is not cls or known[1] != found:
+        known = cls, found, frozenset(name for name in HOOKS if _overrides(cls, name))
+        cls._known_hooks = known
+    return known[2]
 
 
 def _overrides(cls: type[BaseView], name: str) -> bool:
@@ -402,10 +433,6 @@ def _overrides(cls: type[BaseView], name: str) -> bool:
     return False
 
 
-def _takes_messages(cls: type[BaseView]) -> bool:
-    return any(_overrides(cls, name) for name in _MESSAGE_HOOKS)
-
-
 def check_view(cls: object) -> None:
     """Refuse a class that no message could reach: at its use, not at the first message.
 
@@ -414,7 +441,7 @@ def check_view(cls: object) -> None:
     """
     if not (isinstance(cls, type) and issubclass(cls, BaseView)):
         raise TypeError(f"expected a subclass of WebSocketView, got {cls!r}")
-    if not _takes_messages(cls) and not any(_overrides(cls, name) for name in _LIFE):
+    if _own_hooks(cls).isdisjoint((*_MESSAGE_HOOKS, *_LIFE)):
         raise NotImplementedError(
             f"{cls.__name__} takes no messages: expected it to define on_receive(message, opcode), "
             "or on_text, on_binary or on_fragment, or a run_forever() of its own"
