@@ -278,17 +278,17 @@ class Connection:
         self._now = now  # the latest time heard of
         self._last_received = now
         self._last_ping = now
-        self._last_miss = -math.inf
+        self._last_miss = _LONG_AGO
         self._pong_since = now  # when the ping was sent that the PONG timer judges
         self._misses = 0
-        self._slept_until = -math.inf  # when deadlines looked at late were put off; -inf: not yet
+        self._slept_until = _LONG_AGO  # when deadlines looked at late were put off; -inf: not yet
         self._reading = True
         self._in_doubt = False  # a liveness deadline came while we did not read
         # Ours, unanswered, if any: payload -> when it was sent.
         self._pings: dict[bytes, float] | None = None
         self._beats: tuple[bytes, ...] = ()  # the payloads of the latest heartbeats
         self._frame_serial = -1  # the unfinished frame that _frame_began belongs to
-        self._frame_began = math.inf
+        self._frame_began = _NEVER
         self._eof = False
         self._room = self._read_mark  # what events may still be queued before a look
         self._ends: tuple[
@@ -415,7 +415,7 @@ class Connection:
         if reading and not self._reading:
             self._in_doubt = False
             self._last_received = now
-            if self._frame_began < math.inf:
+            if self._frame_began < _NEVER:
                 self._frame_began = now
         self._reading = reading
 
@@ -706,7 +706,7 @@ class Connection:
         Any input or command may change it.
         """
         at = self._timers.next
-        return None if at == math.inf else at
+        return None if at == _NEVER else at
 
     @property
     def in_doubt(self) -> bool:
@@ -1405,7 +1405,7 @@ class Connection:
         The process was suspended or its loop blocked: bytes may wait unread. All deadlines that
         are late at the same moment are put off.
         """
-        if now - at <= _LATE or -math.inf < self._slept_until < now:
+        if now - at <= _LATE or _LONG_AGO < self._slept_until < now:
             return False
         self._slept_until = now
         return True

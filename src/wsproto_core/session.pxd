@@ -6,7 +6,7 @@ from .connection cimport Connection
 from .events cimport Chunk, Message
 
 cdef Py_ssize_t _COST
-cdef double _PATIENCE
+cdef double _NEVER, _PATIENCE
 cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
 cdef object _GATE, _REQUEST, _MESSAGE, _RUN
 cdef object _EMPTY
@@ -100,6 +100,7 @@ cdef class Session:
     cdef Py_ssize_t _next_at(self) except -2
     @cython.locals(mark=Py_ssize_t)
     cdef bint _may_read(self) except -1
+    cdef Py_ssize_t _hooked_at(self) except -2
     cdef bint _has_hook(self, item) except -1
 
 

@@ -188,6 +188,7 @@ _REQUEST: Final = CallKind.REQUEST
 _MESSAGE: Final = CallKind.MESSAGE
 _RUN: Final = CallKind.RUN
 
+_NEVER: Final = math.inf
 _PATIENCE: Final = 1.0
 """Seconds: for so long an ending waits for a reader that took a message and may answer it, and
 ``on_close`` for hooks that were cancelled and may clean up. Hooks, which tell when they are done,
@@ -297,12 +298,12 @@ class Session:
         self._reader = False  # somebody waits for a message
         self._reads = False  # somebody did, and may come back for more
         self._in_hand = False  # a message was taken, and its reader did not come back yet
-        self._read_at = -math.inf  # when the reader was last heard of
-        self._hold_until = math.inf  # when a reader that does not come back holds up no ending
+        self._read_at = -_NEVER  # when the reader was last heard of
+        self._hold_until = _NEVER  # when a reader that does not come back holds up no ending
         self._keeps_control = False  # the reader wants control frames too
         # Pings somebody waits for, if ever: when they were sent, and what the round trip took.
         self._pinged: dict[bytes, tuple[float, float | None]] | None = None
-        self._overdue = math.inf  # when running hooks are given up after the end
+        self._overdue = _NEVER  # when running hooks are given up after the end
         self._given_up = False
         self._stragglers = 0  # hooks that were given up and did not come back
         self._close_timed = False  # on_close has its own time
@@ -351,7 +352,7 @@ class Session:
         if now >= self._overdue:
             self._give_up_hooks(now)
         if now >= self._hold_until:
-            self._hold_until = math.inf
+            self._hold_until = _NEVER
         if not self._queue:  # the heartbeat comes by: let go of what is empty
             self._queue = _EMPTY
         if not self._posted:
@@ -426,7 +427,7 @@ class Session:
         """When to call ``tick`` at the latest; ``None`` if nothing is waited for."""
         ours = min(self._overdue, self._hold_until)
         at = self.connection.next_deadline()
-        if ours == math.inf:
+        if ours == _NEVER:
             return at
         return ours if at is None else min(at, ours)
 
@@ -933,7 +934,7 @@ class Session:
         if not self._has_hook(queue[0]):
             if self._reads and not self._takes_messages:
                 return -1
-            at = next((place for place, item in enumerate(queue) if self._has_hook(item)), -1)
+            at = self._hooked_at()
             if at < 0:
                 return -1
         item = queue[at]
@@ -944,6 +945,10 @@ class Session:
             limit = 1 if kind is Chunk else self._overlap
             return at if self._running < limit else -1
         return at if kind is _Start or self._running == 0 else -1
+
+    def _hooked_at(self) -> int:
+        # Apart, for its generator costs each call of the function that has it.
+        return next((place for place, item in enumerate(self._queue) if self._has_hook(item)), -1)
 
     def _has_hook(self, item: _Item) -> bool:
         kind = type(item)
@@ -1114,16 +1119,16 @@ class Session:
 
     def _await_hooks(self, now: float) -> None:
         """After the end: how long what still runs or waits may take, and then ``on_close``."""
-        self._hold_until = math.inf  # nothing is held up any more
+        self._hold_until = _NEVER  # nothing is held up any more
         timeout = self.connection.config.close_timeout
         if timeout is None or self.is_finished():
-            self._overdue = math.inf
+            self._overdue = _NEVER
             return
         if self._stragglers:
             return
         at = self._next_at()
         close_next = at >= 0 and type(self._queue[at]) is Closed
-        if self._overdue == math.inf or (close_next and not self._close_timed):
+        if self._overdue == _NEVER or (close_next and not self._close_timed):
             self._close_timed = close_next
             self._overdue = now + timeout
 
@@ -1133,7 +1138,7 @@ class Session:
         """
         if self._stragglers:
             self._stragglers = 0
-            self._overdue = math.inf
+            self._overdue = _NEVER
             return
         opened = self.opened
         self._keep(lambda item: opened if isinstance(item, Closed) else not self._has_hook(item))
@@ -1144,7 +1149,7 @@ class Session:
         self._alone = False
         self._running = 0
         self._reads = False
-        self._overdue = now + _PATIENCE if self._stragglers else math.inf
+        self._overdue = now + _PATIENCE if self._stragglers else _NEVER
 
     # ------------------------------------------------------------------ decisions: the reader
 

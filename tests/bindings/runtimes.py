@@ -34,6 +34,7 @@ from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from dataclasses import fields
 from functools import cache
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
+from unittest import mock
 
 import anyio
 import pytest
@@ -45,6 +46,7 @@ import wsproto_threading
 import wsproto_trio
 import wsproto_views.sockets
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
+from wsproto_asyncio.hub import hub
 from wsproto_core import Frame, Hooks, OpCode, PeerTimeout
 from wsproto_views import AsyncView
 
@@ -410,16 +412,50 @@ class _Future(Generic[T]):
         return self._future.exception(timeout)
 
 
+class AsyncioWithoutEpoll(Asyncio):
+    """asyncio as it is where there is no epoll."""
+
+    def start(self) -> None:
+        with mock.patch("wsproto_asyncio.hub.has_epoll", new=False):
+            super().start()
+            # What its connections share is made now, for all of its life.
+
+            async def make() -> None:
+                hub(self.loop)
+
+            self.call(make)
+
+
 class Uvloop(Asyncio):
     """asyncio on libuv."""
-
-    accepts_in_python = False
 
     def new_loop(self) -> asyncio.AbstractEventLoop:
         import uvloop
 
         loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
         return loop
+
+
+class UvloopTransports(Uvloop):
+    """The same by transports, as where the loop does not let us watch sockets."""
+
+    accepts_in_python = False
+
+    def start(self) -> None:
+        self._patches = [
+            mock.patch(f"wsproto_asyncio.{module}.watches_sockets", return_value=False)
+            for module in ("client", "server")
+        ]
+        for patch in self._patches:
+            patch.start()
+        super().start()
+
+    def stop(self) -> list[str]:
+        try:
+            return super().stop()
+        finally:
+            for patch in self._patches:
+                patch.stop()
 
 
 class EagerTasks(Asyncio):
@@ -989,7 +1025,9 @@ class AnyioOnTrio(Anyio):
 
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "asyncio": Asyncio,
+    "asyncio-without-epoll": AsyncioWithoutEpoll,
     "uvloop": Uvloop,
+    "uvloop-transports": UvloopTransports,
     "trio": Trio,
     "anyio-asyncio": AnyioOnAsyncio,
     "anyio-trio": AnyioOnTrio,

@@ -9,7 +9,8 @@ import socket
 import ssl
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
 from tests.bindings.runtimes import RUNTIMES, Asyncio, Link, Log, Tls, eventually, ours, recorder
 from wsproto_asyncio import (
     ConnectionClosed,
+    Frame,
     LocalProtocolError,
     WebSocketView,
     connect,
@@ -458,50 +460,278 @@ def test_keyboard_interrupt_in_a_hook() -> None:
 # ---------------------------------------------------------------------------------- the worker
 
 
-def work_through(stop_at: int, seen: list[Any]) -> None:
-    """Step a worker from a callback of the loop, as the driver does."""
+# A hook is begun in its task's name and context, but not by the task, which goes on with it only
+# where it waits. Nothing of that is to be seen: these compare it with a task of asyncio's own.
+
+
+def told_by_hook(hook: Callable[[WebSocketView, list[Any]], Coroutine[Any, Any, None]]) -> Any:
+    """What ``hook`` noted as the hook of a second message: the first brings the worker."""
+    noted: list[Any] = []
+
+    class View(WebSocketView):
+        async def on_text(self, text: str) -> None:
+            if text == "now":
+                await hook(self, noted)
+                noted.append("returned")
+
+        async def on_close(self, frame: Frame | None = None) -> None:
+            noted.append("closed")
 
     async def main() -> None:
-        loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        begun = loop.create_future()
-
-        async def work(worker: Worker) -> None:
-            variable.set("inner")
-            while not worker.stopped:
-                tasks.add(asyncio.current_task())
-                seen.append(variable.get())
-                if len(seen) == 1:
-                    loop.call_soon(begun.set_result, None)
-                await worker
-            seen.append("stopped")
-
-        def steps() -> None:
-            for _ in range(stop_at):
-                worker.step()
-                seen.append("step returned")
-            worker.stop()
-            assert worker.task.done()
-            ended.set_result(worker.task.exception())
-
-        variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
-        variable.set("outer")
-        tasks: set[asyncio.Task[Any] | None] = set()
-        worker = Worker(loop, work)
-        await begun
-        loop.call_soon(steps)
-        assert await ended is None
-        assert tasks == {worker.task}
-        assert variable.get() == "outer"
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        async with serve(View) as server, connect(f"ws://127.0.0.1:{server.port}") as client:
+            for text in ("first", "now", "next", "now"):
+                await client.send(text)
+                await client.ping()
+                await asyncio.sleep(0)
 
     asyncio.run(main())
+    assert noted.pop() == "closed"
+    return noted
 
 
-def test_a_worker_is_stepped_here_and_now() -> None:
-    seen: list[Any] = []
-    work_through(2, seen)
-    assert seen == ["inner", "inner", "step returned", "inner", "step returned", "stopped"]
+def told_by_task(hook: Callable[[Any, list[Any]], Coroutine[Any, Any, None]]) -> Any:
+    """The same of a hook that is a task's from its beginning, for each of two messages."""
+    noted: list[Any] = []
+
+    async def whole() -> None:
+        await hook(None, noted)
+        noted.append("returned")
+
+    async def main() -> None:
+        for _ in range(2):
+            with suppress(asyncio.CancelledError):
+                await asyncio.create_task(whole())
+
+    asyncio.run(main())
+    return noted
+
+
+async def waits_for_a_future(_view: Any, noted: list[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_result, 7)
+    noted.append(await future)
+    noted.append(await asyncio.sleep(0, 8))
+    noted.append(await future)
+
+
+async def waits_for_a_failure(_view: Any, noted: list[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_exception, ValueError("bad"))
+    try:
+        await future
+    except ValueError as error:
+        noted.append(str(error))
+    await asyncio.sleep(0)
+
+
+async def fails_and_returns(_view: Any, noted: list[Any]) -> None:
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    loop.call_soon(future.set_exception, ValueError("bad"))
+    with suppress(ValueError):
+        await future
+    noted.append("handled")
+
+
+async def keeps_its_task(_view: Any, noted: list[Any]) -> None:
+    task = asyncio.current_task()
+    variable.set("before")
+    await asyncio.sleep(0)
+    noted.append((asyncio.current_task() is task, variable.get()))
+
+
+async def cancels_itself_and_waits(_view: Any, noted: list[Any]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    noted.append(task.cancel("why"))
+    noted.append(task.cancelling())
+    future = asyncio.get_running_loop().create_future()
+    try:
+        await future
+    except asyncio.CancelledError as error:
+        noted.append((future.cancelled(), error.args, task.uncancel()))
+    await asyncio.sleep(0)
+
+
+async def cancels_itself_and_lets_others_run(_view: Any, noted: list[Any]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    noted.append(task.cancel())
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        noted.append(("cancelled", task.uncancel()))
+
+
+async def cancels_itself_and_waits_for_what_is_there(_view: Any, noted: list[Any]) -> None:
+    task = asyncio.current_task()
+    assert task is not None
+    noted.append(task.cancel())
+    noted.append(task.cancel())
+    future = asyncio.get_running_loop().create_future()
+    future.set_result(5)
+    noted.append(await future)  # this does not wait
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        noted.append(("cancelled", task.uncancel(), task.uncancel()))
+
+
+async def times_out(_view: Any, noted: list[Any]) -> None:
+    try:
+        async with asyncio.timeout(0):
+            await asyncio.get_running_loop().create_future()
+    except TimeoutError:
+        task = asyncio.current_task()
+        noted.append(("timeout", task is not None and task.cancelling()))
+
+
+async def has_a_group(_view: Any, noted: list[Any]) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(asyncio.sleep(0, number)) for number in range(3)]
+    noted.append([task.result() for task in tasks])
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(waits_for_a_future(_view, noted))
+            raise ValueError("bad")
+    except* ValueError as errors:
+        noted.append(str(errors.exceptions))
+
+
+HOOKS = [
+    waits_for_a_future,
+    waits_for_a_failure,
+    fails_and_returns,
+    keeps_its_task,
+    cancels_itself_and_waits,
+    cancels_itself_and_lets_others_run,
+    cancels_itself_and_waits_for_what_is_there,
+    times_out,
+    has_a_group,
+]
+
+
+@pytest.mark.parametrize("hook", HOOKS, ids=lambda hook: hook.__name__)
+def test_a_hook_lives_like_a_task(
+    hook: Callable[[Any, list[Any]], Coroutine[Any, Any, None]],
+) -> None:
+    told = told_by_task(hook)
+    assert len(told) >= 4
+    assert told_by_hook(hook) == told
+
+
+def test_a_hook_that_cancels_itself_and_returns() -> None:
+    """It has returned: its task ends, as it waits next, and another takes the next message."""
+
+    async def hook(_view: Any, noted: list[Any]) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        noted.append(task.cancel())
+
+    assert told_by_hook(hook) == [True, "returned", True, "returned"]
+
+
+def test_a_hook_that_raises_a_cancellation(link: Link, log: Log) -> None:
+    """As any other that fails; its task is gone, and the rest of the hooks get another."""
+
+    class View(recorder(log)):  # type: ignore[misc]
+        async def on_text(self, text: str) -> None:
+            if text == "now":
+                raise asyncio.CancelledError
+
+    peer = link.open(View)
+    peer.text("first")
+    peer.text("now")
+    assert peer.reply()[0] == 1011
+    log.wait(("close", None))
+
+
+def test_what_a_hook_gives_may_be_any_awaitable() -> None:
+    noted: list[Any] = []
+
+    class View(WebSocketView):
+        def on_text(self, text: str) -> Any:
+            if text == "plain":
+                noted.append(text)
+                return None
+            return asyncio.ensure_future(self.later(text))
+
+        async def later(self, text: str) -> None:
+            await asyncio.sleep(0)
+            noted.append(text)
+
+    async def main() -> None:
+        async with serve(View) as server, connect(f"ws://127.0.0.1:{server.port}") as client:
+            for text in ("a", "b", "plain", "c"):
+                await client.send(text)
+                await client.ping()
+
+    asyncio.run(main())
+    assert noted == ["a", "b", "plain", "c"]
+
+
+def test_a_burst_of_hooks_lets_the_loop_run() -> None:
+    """None of them waits; after every 256 comes the rest of the loop."""
+    noted: list[str] = []
+
+    class View(WebSocketView):
+        async def on_text(self, text: str) -> None:
+            if not noted or noted[-1] == "loop":
+                asyncio.get_running_loop().call_soon(noted.append, "loop")
+            noted.append(text)
+
+    def answered(peer: Peer) -> None:
+        peer.request()
+        peer.text("first")
+        peer.ping(b"")
+        assert peer.frame() == (0x8A, b"")
+        peer.send_raw(peer.encode(0x81, b"x") * 1000)
+        peer.ping(b"end")
+        assert peer.frame() == (0x8A, b"end")
+        peer.bye()
+
+    async def main() -> None:
+        async with serve(View) as server:
+            assert server.port is not None
+            with Peer(connect_tcp(server.port), is_client=True) as peer:
+                await asyncio.to_thread(answered, peer)
+
+    asyncio.run(main())
+    assert noted.count("x") == 1000
+    rest = "".join("|" if text == "loop" else "x" for text in noted[noted.index("x") :])
+    assert max(map(len, rest.split("|"))) <= 256
+
+
+variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable")
+
+
+def test_hooks_share_the_context_of_their_task() -> None:
+    """Whether they wait or not, and it is not the loop's."""
+    noted: list[Any] = []
+
+    class View(WebSocketView):
+        async def on_open(self) -> None:
+            variable.set("open")
+
+        async def on_text(self, text: str) -> None:
+            noted.append((variable.get(), text))
+            variable.set(text)
+            if text == "b":
+                await asyncio.sleep(0)
+                noted.append((variable.get(), "after"))
+
+    async def main() -> None:
+        variable.set("outer")
+        async with serve(View) as server, connect(f"ws://127.0.0.1:{server.port}") as client:
+            for text in ("a", "b", "c"):
+                await client.send(text)
+                await client.ping()
+        assert variable.get() == "outer"
+
+    asyncio.run(main())
+    assert noted == [("open", "a"), ("a", "b"), ("b", "after"), ("b", "c")]
 
 
 def test_a_worker_that_is_cancelled_between_hooks() -> None:

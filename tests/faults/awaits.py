@@ -150,7 +150,9 @@ class ThreadAwaits(Awaits):
 AWAITS: dict[str, tuple[type[Awaits], tuple[str, ...]]] = {
     "asyncio": (AsyncioAwaits, ("cancel", "timeout")),
     "asyncio-eager": (AsyncioAwaits, ("cancel", "timeout")),
+    "asyncio-without-epoll": (AsyncioAwaits, ("cancel", "timeout")),
     "uvloop": (AsyncioAwaits, ("cancel", "timeout")),
+    "uvloop-transports": (AsyncioAwaits, ("cancel", "timeout")),
     "trio": (TrioAwaits, ("cancel", "timeout")),
     "anyio-asyncio": (AnyioAwaits, ("cancel", "timeout")),
     "anyio-trio": (AnyioAwaits, ("cancel", "timeout")),

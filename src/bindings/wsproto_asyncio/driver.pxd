@@ -4,6 +4,7 @@ import cython
 
 from wsproto_core.connection cimport Connection as CConnection
 from wsproto_core.session cimport Session as CSession
+from .quick cimport thread_ident
 from .worker cimport Worker
 
 
@@ -13,7 +14,7 @@ cdef object _OPEN
 cdef class Driver:
     cdef public object loop
     cdef public object now
-    cdef object _thread
+    cdef size_t _thread
     cdef public object server
     cdef public object sock
     cdef public object peer
@@ -24,7 +25,7 @@ cdef class Driver:
     cdef public object _on_gone
     cdef public bint _turn_due
     cdef public bint _pausing
-    cdef public object _outbox
+    cdef public object _hub
     cdef public object _flushed
     cdef public bint _starting
     cdef public list _waiters
@@ -51,5 +52,6 @@ cdef class Driver:
 
     @cython.locals(session=CSession, worker=Worker)
     cpdef _run_calls(self)
+    cdef _pause(self)
     cdef _wake(self)
     cpdef _arm(self)

@@ -15,13 +15,13 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 import asyncio
 import time
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
 
-from .outbox import outbox
+from .hub import hub
+from .quick import thread_ident
 from .worker import Worker
 
 __all__ = ["Driver"]
@@ -62,7 +62,7 @@ class Driver:
         # What loop.time() is on asyncio's own loops, without a call in between.
         own = type(self.loop).time is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if own else self.loop.time
-        self._thread = get_ident()
+        self._thread = thread_ident()
         self.server = server
         self.sock = None
         self.peer = None
@@ -72,8 +72,8 @@ class Driver:
         self._on_gone = on_gone
         self._turn_due = False
         self._pausing = False
-        self._outbox = outbox(self.loop)
-        self._flushed = 0  # the last turn of the outbox in which it was
+        self._hub = hub(self.loop)
+        self._flushed = 0  # the last turn of the hub in which it was
         self._starting = False  # a worker's task is due to begin
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] | None = None
         self._workers: list[Worker] = []
@@ -119,7 +119,7 @@ class Driver:
     def is_here(self) -> bool:
         """Whether the caller runs on the loop."""
         # To ask for the running loop is a call of the system, before Python 3.12.
-        if self.session.attended and get_ident() == self._thread:
+        if self.session.attended and thread_ident() == self._thread:
             return True
         return asyncio._get_running_loop() is self.loop
 
@@ -133,14 +133,14 @@ class Driver:
         """Write what is queued: at once where it is the first time in this turn of the loop, else
         by its end, so that what many broadcasts say in one turn goes out in two writes."""
         if not (self.session.attended or self._turn_due):
-            outbox = self._outbox
-            if not outbox.in_turn:
-                outbox.begin_turn(self.loop)
-            if self._flushed != outbox.turn:
-                self._flushed = outbox.turn
+            hub = self._hub
+            if not hub.in_turn:
+                hub.begin_turn(self.loop)
+            if self._flushed != hub.turn:
+                self._flushed = hub.turn
                 self.flush()
             else:
-                outbox.due[self] = None
+                hub.due[self] = None
 
     def flush(self) -> None:
         """Write what is queued now."""
@@ -186,6 +186,14 @@ class Driver:
         finally:
             self._pausing = False
 
+    def _pause(self) -> None:
+        self._pausing = True
+        self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._pausing = False
+        self._turn()
+
     def is_released(self) -> bool:
         """Whether every hook has ended and the stream is closed."""
         return self._gone and self.session.is_finished()
@@ -223,8 +231,8 @@ class Driver:
         self._arm()
         if self._gone and not self._told_gone and session.is_finished():
             self._told_gone = True
-            while self._idle:
-                self._idle.pop().stop()
+            for worker in list(self._idle):
+                worker.stop()
             if self._on_gone is not None:
                 self._on_gone(self)
 
@@ -234,7 +242,9 @@ class Driver:
         try:
             while not (self._pausing or self._starting) and session.has_call():
                 if self._idle:
-                    self._idle.pop().step()
+                    worker = self._idle[-1]
+                    if worker.run(session, self) and session.has_call():
+                        self._pause()
                 else:
                     self._starting = True
                     worker = Worker(self.loop, self._work)
@@ -249,16 +259,15 @@ class Driver:
         self._starting = False
         self.publish()  # where it does not begin at once, the turn that made it is over
         while not worker.stopped:
-            await dispatch(self.session, self)
+            begun, worker.begun = worker.begun, None
+            await dispatch(self.session, self, begun)
             if self._told_gone:
                 break  # it was a view's own run(), which may outlive the connection
             self._idle.append(worker)
             try:
                 await worker
-            except BaseException:
-                if worker in self._idle:
-                    self._idle.remove(worker)
-                raise
+            finally:
+                self._idle.remove(worker)
 
     def _work_done(self, task: "asyncio.Task[None]") -> None:
         self._workers = [worker for worker in self._workers if worker.task is not task]

@@ -3,9 +3,11 @@
 import cython
 
 from .driver cimport Driver
+from .quick cimport receive, send
 
 
 cdef Py_ssize_t _READS
+cdef int READ, WRITE
 
 
 cdef class SocketDriver(Driver):
@@ -14,11 +16,16 @@ cdef class SocketDriver(Driver):
     cdef object _tls
     cdef object _backlog
     cdef object _plain
-    cdef bint _watching
+    cdef public int wanted
     cdef bint _writing
     cdef bint _over
     cdef bint _shut
 
+    cpdef on_ready(self, int events)
+    cdef _want(self, int events)
+    @cython.locals(size=Py_ssize_t)
+    cdef _on_readable(self)
+    cdef _on_writable(self)
     cdef _received_end(self)
     cdef _received_records(self, tls, data)
 

@@ -1,9 +1,9 @@
 # cython: annotation_typing=False
 """The asyncio driver over a socket: bytes without the loop's transports.
 
-The loop only tells when the socket is ready (``add_reader``, ``add_writer``); reading, writing and
-TLS are done here, for they are less than a transport does between: one ``recv``, one ``send``.
-Where a loop cannot watch sockets, ``transports.py`` serves.
+The loop only tells when the socket is ready (see ``watch.py``); reading, writing and TLS are done
+here, for they are less than a transport does between: one ``recv``, one ``send``. Where a loop
+cannot watch sockets, ``transports.py`` serves.
 
 Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 """
@@ -22,6 +22,8 @@ from wsproto_views.tls import Tls
 from wsproto_views.wires import join_small
 
 from .driver import Driver
+from .quick import receive, send
+from .watch import READ, WRITE, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]
 
@@ -31,11 +33,12 @@ _RECORD = 1 << 18  # bytes encrypted at once, so that not all of a large message
 
 
 def watches_sockets(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the loop tells reliably that a socket is ready: asyncio's own one with a selector.
+    """Whether the loop tells reliably that a socket is ready.
 
-    Windows' default one cannot watch sockets, and uvloop keeps resets from those who do.
+    Windows' default one cannot watch sockets, and uvloop keeps resets from those who do, but not
+    from an epoll of theirs.
     """
-    return isinstance(loop, asyncio.SelectorEventLoop)
+    return has_epoll or isinstance(loop, asyncio.SelectorEventLoop)
 
 
 class SocketDriver(Driver):
@@ -56,11 +59,11 @@ class SocketDriver(Driver):
         self.sock = sock
         self.peer = peer
         self._socket = sock
-        self._fd = sock.fileno()  # the loop looks sockets up by it
+        self._fd = sock.fileno()
+        self.wanted = 0  # see watch.py
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
         self._plain: deque[memoryview] | None = None  # waits to be encrypted
-        self._watching = False
         self._writing = True  # our direction was not ended
         self._over = False  # nothing is read any more
         self._shut = False
@@ -68,7 +71,7 @@ class SocketDriver(Driver):
     def start(self, data: bytes = b"") -> None:
         """Begin, with what came already. On the loop; hooks begin in a later turn."""
         self.session = self._begin(self)
-        self.loop.add_reader(self._fd, self._on_readable)
+        self._want(self.wanted | READ)
         if self._tls is not None:
             self._tls.shake()  # a client speaks first
             self._flush_records(self._tls)
@@ -78,15 +81,26 @@ class SocketDriver(Driver):
 
     # ------------------------------------------------------------------ from the loop
 
+    def _want(self, events: int) -> None:
+        if events != self.wanted:
+            self._hub.watch.want(self._fd, self, events)
+
+    def on_ready(self, events: int) -> None:
+        """The socket is ready, or broken: then both reading and writing tell of it."""
+        if events & ~READ and self.wanted & WRITE:
+            self._on_writable()
+        if events & ~WRITE and self.wanted & READ:
+            self._on_readable()
+
     def _on_readable(self) -> None:
-        buffer = self._outbox.buffer
+        buffer = self._hub.buffer
         for _ in range(_READS):
             try:
-                size = self._socket.recv_into(buffer)
-            except (BlockingIOError, InterruptedError):
-                break
+                size = receive(self._socket, self._fd, buffer)
             except OSError as error:
                 self._close(error)
+                break
+            if size < 0:
                 break
             if self._tls is not None:
                 self._received_records(self._tls, buffer[:size])
@@ -101,7 +115,7 @@ class SocketDriver(Driver):
     def _received_end(self) -> None:
         """The peer's end: watching goes on for nothing but a reset, which no loop tells of."""
         self._over = True
-        self.loop.remove_reader(self._fd)
+        self._want(self.wanted & ~READ)
         self.session.eof(self.now())
 
     def _received_records(self, tls: Tls, data: memoryview) -> None:
@@ -155,7 +169,7 @@ class SocketDriver(Driver):
         """Give the system as much as it takes now, and watch for the rest."""
         try:
             if len(output) == 1:
-                sent = self._socket.send(output[0])
+                sent = send(self._socket, self._fd, output[0])
                 if sent == len(output[0]):
                     return
             else:
@@ -174,8 +188,7 @@ class SocketDriver(Driver):
             sent = max(sent - size, 0)
         if rest:
             self._backlog = rest
-            self._watching = True
-            self.loop.add_writer(self._fd, self._on_writable)
+            self._want(self.wanted | WRITE)
             self._look_at_buffer()
 
     def _send_backlog(self) -> None:
@@ -192,10 +205,9 @@ class SocketDriver(Driver):
         except OSError as error:
             self._close(error)
             return
-        if not backlog and self._watching:
-            self._watching = False
+        if not backlog and self.wanted & WRITE:
             self._backlog = None
-            self.loop.remove_writer(self._fd)
+            self._want(self.wanted & ~WRITE)
             if self._tls is not None and self._plain:
                 self._encrypt(self._tls)
         if not self._gone:
@@ -261,8 +273,7 @@ class SocketDriver(Driver):
         """Let go of the socket. A turn must follow."""
         if self._gone:
             return
-        self.loop.remove_reader(self._fd)
-        self.loop.remove_writer(self._fd)
+        self._want(0)
         self._socket.close()
         self._backlog = self._plain = None
         self._lose(error)
@@ -271,9 +282,9 @@ class SocketDriver(Driver):
         if self._over:
             return
         if reading:
-            self.loop.add_reader(self._fd, self._on_readable)
+            self._want(self.wanted | READ)
         else:
-            self.loop.remove_reader(self._fd)
+            self._want(self.wanted & ~READ)
 
 
 if hasattr(socket.socket, "sendmsg"):

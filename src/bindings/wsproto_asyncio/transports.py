@@ -52,10 +52,10 @@ class TransportDriver(Driver):
         self._turn()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._outbox.buffer
+        return self._hub.buffer
 
     def buffer_updated(self, size: int) -> None:
-        self.data_received(self._outbox.buffer[:size])
+        self.data_received(self._hub.buffer[:size])
 
     def data_received(self, data: bytes | memoryview) -> None:
         self.session.received(data, self.now())

@@ -2,6 +2,7 @@
 
 from wsproto_core.session cimport Call as CCall, Session as CSession
 
-cdef object _next(CSession session, driver)
-cdef object _begin(CCall call)
-cdef object _returned(CSession session, CCall call, value, driver)
+cpdef object next_call(CSession session, driver)
+cpdef object begin(CCall call)
+cpdef object returned(CSession session, CCall call, value, driver)
+cpdef object failed(CSession session, CCall call, error, driver)

@@ -5,15 +5,24 @@ Coroutines, no runtime. Tests: ``tests/bindings/test_contract.py``.
 """
 
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Generator
 from types import CoroutineType
 from typing import Any, Protocol
 
 from wsproto_core import Call, Session
 
-__all__ = ["DispatchDriver", "dispatch"]
+__all__ = [
+    "TURN",
+    "Begun",
+    "DispatchDriver",
+    "begin",
+    "dispatch",
+    "failed",
+    "next_call",
+    "returned",
+]
 
-_TURN = 256  # calls after which others get the loop: a few milliseconds of small messages
+TURN = 256  # calls after which others get the loop: a few milliseconds of small messages
 
 
 class DispatchDriver(Protocol):
@@ -33,27 +42,37 @@ class DispatchDriver(Protocol):
         """Let others run."""
 
 
-async def dispatch(session: Session, driver: DispatchDriver) -> None:
-    """Run calls until none may start. Several may run at once; the session says when.
+class Begun(Protocol):
+    """A hook that runs already, and what to await for the rest of it."""
+
+    call: Call
+
+    def __await__(self) -> Generator[Any, Any, object]:
+        """Go on with the hook; gives what it returns."""
+
+
+async def dispatch(session: Session, driver: DispatchDriver, begun: Begun | None = None) -> None:
+    """Run calls until none may start, after what was ``begun``. Several may run at once; the
+    session says when.
 
     A cancellation is reported to the session and passes through.
     """
     count = 0
-    while (call := _next(session, driver)) is not None:
+    while (call := next_call(session, driver) if begun is None else begun.call) is not None:
         try:
-            value = _begin(call)
+            value = begin(call) if begun is None else begun
+            begun = None
             # A plain function is taken as a hook too.
             if type(value) is CoroutineType or inspect.isawaitable(value):
                 value = await value
         except BaseException as error:
-            session.call_failed(call, error, driver.now())
-            driver.publish()
+            failed(session, call, error, driver)
             if not isinstance(error, Exception):
                 raise
         else:
-            _returned(session, call, value, driver)
+            returned(session, call, value, driver)
         count += 1
-        if count == _TURN:
+        if count == TURN:
             count = 0
             await driver.checkpoint()
 
@@ -61,18 +80,27 @@ async def dispatch(session: Session, driver: DispatchDriver) -> None:
 # Functions, for they have C types in the compiled build, which a coroutine cannot have.
 
 
-def _next(session: Session, driver: DispatchDriver) -> Call | None:
+def next_call(session: Session, driver: DispatchDriver) -> Call | None:
+    """The next call that may start here."""
     if not session.attended and driver.cancelled:
         return None  # nobody is cancelled who has not waited
     return session.next_call()
 
 
-def _begin(call: Call) -> Any:
+def begin(call: Call) -> Any:
+    """Call the hook: what it gives may have to be awaited."""
     return call.hook(*call.arguments)
 
 
-def _returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
+def returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
+    """The hook has come to its end."""
     if not session.call_passed(call):
         session.call_returned(call, value, driver.now())
     if not session.attended:
         driver.publish()
+
+
+def failed(session: Session, call: Call, error: BaseException, driver: DispatchDriver) -> None:
+    """The hook has raised ``error``."""
+    session.call_failed(call, error, driver.now())
+    driver.publish()

@@ -1,6 +1,7 @@
-"""What the connections of one loop have to write at the end of its turn.
+"""What the connections of one loop share.
 
-One call of the loop for all of them: a call for each would cost as much as its write.
+Among it what they have to write at the end of its turn: a call of the loop for each would cost as
+much as its write.
 Tests: ``tests/bindings/test_broadcast.py``.
 """
 
@@ -8,7 +9,9 @@ import asyncio
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-__all__ = ["Outbox", "Writer", "outbox"]
+from .watch import EpollWatch, LoopWatch, has_epoll
+
+__all__ = ["Hub", "Writer", "hub"]
 
 
 _BUFFER = 1 << 17  # bytes
@@ -21,8 +24,9 @@ class Writer(Protocol):
         """Write it."""
 
 
-class Outbox:
-    """Who of one loop is to flush when its turn ends; and the buffer that all of it read into."""
+class Hub:
+    """Who of one loop is to flush when its turn ends, the buffer that all of it read into, and what
+    watches their sockets."""
 
     turn: int
     """Counts the turns."""
@@ -36,7 +40,11 @@ class Outbox:
     buffer: memoryview
     """For one read of a socket, until what came is taken; many times as large as most."""
 
+    watch: EpollWatch | LoopWatch
+    """It knows no loop: this would keep the loop for ever."""
+
     def __init__(self) -> None:
+        self.watch = EpollWatch() if has_epoll else LoopWatch()
         self.buffer = memoryview(bytearray(_BUFFER))
         self.turn = 0
         self.in_turn = False
@@ -55,12 +63,12 @@ class Outbox:
             writer.flush()
 
 
-_OUTBOXES: WeakKeyDictionary[asyncio.AbstractEventLoop, Outbox] = WeakKeyDictionary()
+_HUBS: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
-def outbox(loop: asyncio.AbstractEventLoop) -> Outbox:
+def hub(loop: asyncio.AbstractEventLoop) -> Hub:
     """The one of this loop."""
-    found = _OUTBOXES.get(loop)
+    found = _HUBS.get(loop)
     if found is None:
-        found = _OUTBOXES[loop] = Outbox()
+        found = _HUBS[loop] = Hub()
     return found

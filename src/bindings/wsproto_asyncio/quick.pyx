@@ -1,0 +1,115 @@
+# cython: language_level=3
+"""The second source of ``quick.py``, which says what these do.
+
+``send`` and ``recv`` do not block here, and are done before another thread could have taken over:
+so they keep the lock of the interpreter, whose handing back and forth takes longer than they do.
+Only a large write lets go of it.
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+
+__all__ = ["Suspended", "receive", "send", "start", "thread_ident"]
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    static int has_calls = 0;
+    static Py_ssize_t call_recv(int fd, char *to, Py_ssize_t size) { return -1; }
+    static Py_ssize_t call_send(int fd, const char *from, Py_ssize_t size) { return -1; }
+    static int is_nothing(void) { return 0; }
+    #else
+    #include <errno.h>
+    #include <sys/socket.h>
+    #ifndef MSG_NOSIGNAL
+    #define MSG_NOSIGNAL 0 /* the interpreter ignores the signal */
+    #endif
+    static int has_calls = 1;
+    static Py_ssize_t call_recv(int fd, char *to, Py_ssize_t size)
+    {
+        return recv(fd, to, (size_t)size, 0);
+    }
+    static Py_ssize_t call_send(int fd, const char *from, Py_ssize_t size)
+    {
+        return send(fd, from, (size_t)size, MSG_NOSIGNAL);
+    }
+    static int is_nothing(void)
+    {
+        return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
+    }
+    #endif
+    """
+    bint has_calls
+    Py_ssize_t call_recv(int fd, char *to, Py_ssize_t size) nogil
+    Py_ssize_t call_send(int fd, const char *data, Py_ssize_t size) nogil
+    bint is_nothing() nogil
+
+cdef extern from "Python.h":
+    unsigned long PyThread_get_thread_ident()
+    ctypedef enum PySendResult:
+        PYGEN_RETURN
+        PYGEN_ERROR
+        PYGEN_NEXT
+    PySendResult PyIter_Send(PyObject *iter, PyObject *arg, PyObject **result)
+    PyObject *PyErr_SetFromErrno(PyObject *kind) except NULL
+    PyObject *PyExc_OSError
+    PyObject *Py_None
+
+from cpython.ref cimport Py_DECREF
+
+cdef Py_ssize_t _LARGE = 1 << 14  # bytes
+
+
+cpdef Py_ssize_t receive(sock, int fd, buffer) except -2:
+    cdef Py_buffer view
+    cdef Py_ssize_t size
+    if not has_calls:
+        try:
+            return sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return -1
+    PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+    size = call_recv(fd, <char *> view.buf, view.len)
+    PyBuffer_Release(&view)
+    if size < 0 and not is_nothing():
+        PyErr_SetFromErrno(PyExc_OSError)
+    return size
+
+
+cpdef Py_ssize_t send(sock, int fd, bytes data) except -2:
+    cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+    if size > _LARGE or not has_calls:
+        try:
+            return sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+    size = call_send(fd, PyBytes_AS_STRING(data), size)
+    if size < 0:
+        if not is_nothing():
+            PyErr_SetFromErrno(PyExc_OSError)
+        return 0
+    return size
+
+
+cdef class Suspended:
+    def __init__(self, given):
+        self.given = given
+
+
+cpdef object start(coroutine):
+    cdef PyObject *result = NULL
+    cdef PySendResult outcome = PyIter_Send(<PyObject *> coroutine, Py_None, &result)
+    if outcome == PYGEN_ERROR:
+        _raise()
+    value = <object> result
+    Py_DECREF(value)  # it was ours
+    return Suspended(value) if outcome == PYGEN_NEXT else value
+
+
+cdef PyObject *_raise() except NULL:
+    return NULL  # the error is set already
+
+
+cpdef unsigned long thread_ident() except? 0:
+    return PyThread_get_thread_ident()

@@ -1,0 +1,9 @@
+# The C types of watch.py for the compiled build. Nothing is decided here.
+
+
+cdef class EpollWatch:
+    cdef object _epoll
+    cdef dict _watched
+    cdef object _only
+
+    cpdef want(self, int fd, watched, int events)

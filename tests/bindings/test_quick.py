@@ -1,0 +1,142 @@
+"""``wsproto_asyncio.quick``: on both builds it does the same."""
+
+import asyncio
+import errno
+import socket
+import struct
+from collections.abc import Coroutine, Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import wsproto_asyncio.quick as in_use
+
+
+def pure() -> ModuleType:
+    """The source, whichever build is in use."""
+    path = Path(in_use.__file__).parent / "quick.py"
+    spec = spec_from_file_location("quick", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(params=[in_use, pure()], ids=["in use", "pure"])
+def quick(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        yield one, other
+
+
+def test_receive(quick: Any, pair: tuple[socket.socket, socket.socket]) -> None:
+    sock, peer = pair
+    buffer = memoryview(bytearray(10))
+    assert quick.receive(sock, sock.fileno(), buffer) == -1
+    peer.send(b"abc")
+    assert quick.receive(sock, sock.fileno(), buffer) == 3
+    peer.send(b"x" * 25)
+    assert [quick.receive(sock, sock.fileno(), buffer) for _ in range(3)] == [10, 10, 5]
+    assert bytes(buffer) == b"x" * 10
+    peer.close()
+    assert quick.receive(sock, sock.fileno(), buffer) == 0
+
+
+def test_receive_from_a_reset_connection(quick: Any) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as sock,
+    ):
+        peer, _ = server.accept()
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        with pytest.raises(ConnectionResetError) as info:
+            quick.receive(sock, sock.fileno(), memoryview(bytearray(10)))
+        assert info.value.errno == errno.ECONNRESET
+
+
+@pytest.mark.parametrize("size", [0, 1, 1 << 14, (1 << 14) + 1])
+def test_send(quick: Any, pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    sock, peer = pair
+    data = b"x" * size
+    assert quick.send(sock, sock.fileno(), data) == size
+    sock.close()
+    got = b""
+    while part := peer.recv(1 << 16):
+        got += part
+    assert got == data
+
+
+@pytest.mark.parametrize("size", [1000, 1 << 17])
+def test_send_until_the_system_is_full(
+    quick: Any, pair: tuple[socket.socket, socket.socket], size: int
+) -> None:
+    sock, peer = pair
+    data = b"x" * size
+    sent = 0
+    while taken := quick.send(sock, sock.fileno(), data):
+        sent += taken
+    sock.close()
+    got = 0
+    while part := peer.recv(1 << 16):
+        got += len(part)
+    assert got == sent > 0
+
+
+@pytest.mark.parametrize("size", [1, 1 << 17])
+def test_send_to_nobody(quick: Any, pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    sock, peer = pair
+    peer.close()
+    with pytest.raises(BrokenPipeError):
+        quick.send(sock, sock.fileno(), b"x" * size)
+
+
+def test_start(quick: Any) -> None:
+    async def returns() -> str:
+        return "value"
+
+    async def fails() -> None:
+        raise ValueError("bad")
+
+    async def waits() -> str:
+        await asyncio.sleep(0)
+        return "later"
+
+    async def gives_a_tuple() -> tuple[int, ...]:
+        return (1, 2)
+
+    assert quick.start(returns()) == "value"
+    assert quick.start(gives_a_tuple()) == (1, 2)
+    with pytest.raises(ValueError, match="bad"):
+        quick.start(fails())
+    coroutine: Coroutine[Any, Any, str] = waits()
+    given = quick.start(coroutine)
+    assert type(given) is quick.Suspended
+    assert given.given is None
+    with pytest.raises(StopIteration) as info:
+        coroutine.send(None)
+    assert info.value.value == "later"
+
+
+def test_start_gives_what_is_waited_for(quick: Any) -> None:
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+
+    async def waits() -> None:
+        await future
+
+    coroutine = waits()
+    given = quick.start(coroutine)
+    assert given.given is future
+    coroutine.close()
+    loop.close()
