@@ -1548,7 +1548,24 @@ def test_a_message_that_is_not_finished_ends_the_connection() -> None:
     assert closing(stage.sent()) == 1011
 
 
+def test_a_posted_message_waits_while_time_passes() -> None:
+    stage = Stage(config=QUIET)
+    stage.session.send("a", OpCode.TEXT, final=False)
+    stage.session.post("posted", OpCode.TEXT)
+    stage.pass_time(1)
+    stage.session.send("b", OpCode.TEXT)
+    assert stage.sent() == [(0x01, b"a"), (0x80, b"b"), (0x81, b"posted")]
+
+
 # ---------------------------------------------------------------------- ping
+
+
+def test_a_ping_that_was_never_sent_has_no_round_trip() -> None:
+    stage = Stage(config=QUIET)
+    assert not stage.session.pong_arrived(b"k")
+    stage.session.forget_ping(b"k")
+    with pytest.raises(ConnectionClosed):
+        stage.session.take_rtt(b"k")
 
 
 def test_a_ping_is_answered_by_its_pong() -> None:
