@@ -91,15 +91,16 @@ class Service(Generic[ViewT]):
         """Make the session of an accepted stream."""
         on_request = self._on_request
 
-        def gate(event: Request | HttpRequest) -> Awaitable[Answer] | Answer:
+        # In quotes, for annotations are evaluated with each def: longer than all else here.
+        def gate(event: "Request | HttpRequest") -> "Awaitable[Answer] | Answer":
             assert on_request is not None
             return on_request(UpgradeRequest.from_event(event, driver.peer))
 
-        def attach(view: ViewT) -> None:
+        def attach(view: "ViewT") -> None:
             view._attach(session, driver)
             self._views[driver] = view
 
-        def route(event: Request | HttpRequest) -> Target | Response:
+        def route(event: "Request | HttpRequest") -> "Target | Response":
             return self._router.target(event, driver.peer, attach)
 
         connection = Connection(Role.SERVER, self._config, now=driver.now())
