@@ -18,6 +18,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 __all__ = ["MARGIN", "PATHS", "calls", "instructions", "stored"]
@@ -97,7 +98,7 @@ def _echo() -> Callable[[], object]:
     driver: Any = _Driver()
     view._attach(session, driver)
     session.tick(0.0)
-    session.attended = True
+    session.attended = get_ident()
     data = encode_frame(0x81, b"a" * 32, b"abcd") * BATCH
 
     def step() -> object:

@@ -31,7 +31,7 @@ cdef class Session:
     cdef public Connection connection
     cdef public object hooks
     cdef public bint opened
-    cdef public bint attended
+    cdef public size_t attended
     cdef readonly bint wants_read
     cdef object _gate
     cdef object _route

@@ -260,9 +260,9 @@ class Session:
     wants_read: bool
     """Whether to read from the stream: false while too much waits for the application."""
 
-    attended: bool
-    """For the driver: set while it runs calls and will look at the levels afterwards, so that who
-    changes something meanwhile need not have it look."""
+    attended: int
+    """For the driver: the identifier of the thread in which it runs calls and will look at the
+    levels afterwards, so that who changes something meanwhile need not have it look; else 0."""
 
     def __init__(
         self,
@@ -280,7 +280,7 @@ class Session:
         self.connection = connection
         self._use(hooks if hooks is not None else _NO_HOOKS, connection.config)
         self.opened = False
-        self.attended = False
+        self.attended = 0
         self._gate = gate
         self._route = route
         self._queue = _EMPTY

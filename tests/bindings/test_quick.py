@@ -42,14 +42,26 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
 def test_receive(quick: Any, pair: tuple[socket.socket, socket.socket]) -> None:
     sock, peer = pair
     buffer = memoryview(bytearray(10))
-    assert quick.receive(sock, sock.fileno(), buffer) == -1
+    assert quick.receive(sock, sock.fileno(), buffer) is None
     peer.send(b"abc")
-    assert quick.receive(sock, sock.fileno(), buffer) == 3
-    peer.send(b"x" * 25)
-    assert [quick.receive(sock, sock.fileno(), buffer) for _ in range(3)] == [10, 10, 5]
-    assert bytes(buffer) == b"x" * 10
+    assert quick.receive(sock, sock.fileno(), buffer) == b"abc"
+    peer.send(b"0123456789abcdefghijABCDE")
+    parts = [bytes(quick.receive(sock, sock.fileno(), buffer)) for _ in range(3)]
+    assert parts == [b"0123456789", b"abcdefghij", b"ABCDE"]
     peer.close()
-    assert quick.receive(sock, sock.fileno(), buffer) == 0
+    assert quick.receive(sock, sock.fileno(), buffer) == b""
+
+
+def test_receive_much(quick: Any, pair: tuple[socket.socket, socket.socket]) -> None:
+    """What is large is not copied: it is a part of the buffer."""
+    sock, peer = pair
+    buffer = memoryview(bytearray(1 << 16))
+    data = b"0123456789abcdef" * 1500
+    peer.sendall(data)
+    got = quick.receive(sock, sock.fileno(), buffer)
+    assert got == data
+    assert isinstance(got, memoryview)
+    assert got.obj is buffer.obj
 
 
 def test_receive_from_a_reset_connection(quick: Any) -> None:

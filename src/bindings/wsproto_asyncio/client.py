@@ -134,6 +134,7 @@ class _Connect(Generic[ViewT]):
             tls = None if context is None else Tls(context, server_hostname=hostname)
             driver = SocketDriver(sock, begin, tls=tls)
             driver.start(tail)
+            driver.publish()
             return driver
         options: dict[str, Any] = {}
         if context is not None:

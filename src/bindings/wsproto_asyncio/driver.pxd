@@ -4,7 +4,6 @@ import cython
 
 from wsproto_core.connection cimport Connection as CConnection
 from wsproto_core.session cimport Session as CSession
-from .quick cimport thread_ident
 from .worker cimport Worker
 
 

@@ -15,13 +15,13 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 import asyncio
 import time
 from collections.abc import Callable
+from threading import get_ident
 from typing import Any
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
 
 from .hub import hub
-from .quick import thread_ident
 from .worker import Worker
 
 __all__ = ["Driver"]
@@ -62,7 +62,7 @@ class Driver:
         # What loop.time() is on asyncio's own loops, without a call in between.
         own = type(self.loop).time is asyncio.BaseEventLoop.time
         self.now: Callable[[], float] = time.monotonic if own else self.loop.time
-        self._thread = thread_ident()
+        self._thread = get_ident()
         self.server = server
         self.sock = None
         self.peer = None
@@ -118,9 +118,6 @@ class Driver:
 
     def is_here(self) -> bool:
         """Whether the caller runs on the loop."""
-        # To ask for the running loop is a call of the system, before Python 3.12.
-        if self.session.attended and thread_ident() == self._thread:
-            return True
         return asyncio._get_running_loop() is self.loop
 
     def publish(self) -> None:
@@ -238,21 +235,25 @@ class Driver:
 
     def _run_calls(self) -> None:
         session = self.session
-        session.attended = True
+        session.attended = self._thread
         try:
-            while not (self._pausing or self._starting) and session.has_call():
+            while not (self._pausing or self._starting):
                 if self._idle:
                     worker = self._idle[-1]
-                    if worker.run(session, self) and session.has_call():
-                        self._pause()
+                    if worker.run(session, self):
+                        if session.has_call():
+                            self._pause()
+                        break
                 else:
                     self._starting = True
                     worker = Worker(self.loop, self._work)
                     if not worker.task.done():
                         self._workers.append(worker)
                         worker.task.add_done_callback(self._work_done)
+                if not session.has_call():
+                    break
         finally:
-            session.attended = False
+            session.attended = 0
 
     async def _work(self, worker: Worker) -> None:
         """Run hooks, and wait for more, until there will be none."""

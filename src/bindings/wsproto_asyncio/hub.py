@@ -11,10 +11,10 @@ from weakref import WeakKeyDictionary
 
 from .watch import EpollWatch, LoopWatch, has_epoll
 
-__all__ = ["Hub", "Writer", "hub"]
+__all__ = ["BUFFER", "Hub", "Writer", "hub"]
 
 
-_BUFFER = 1 << 17  # bytes
+BUFFER = 1 << 17  # bytes
 
 
 class Writer(Protocol):
@@ -45,7 +45,7 @@ class Hub:
 
     def __init__(self) -> None:
         self.watch = EpollWatch() if has_epoll else LoopWatch()
-        self.buffer = memoryview(bytearray(_BUFFER))
+        self.buffer = memoryview(bytearray(BUFFER))
         self.turn = 0
         self.in_turn = False
         self.due = {}

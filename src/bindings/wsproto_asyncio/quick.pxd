@@ -1,7 +1,7 @@
 # The C types of quick.pyx, for the compiled modules that call it.
 
 
-cpdef Py_ssize_t receive(sock, int fd, buffer) except -2
+cpdef receive(sock, int fd, buffer)
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2
 
 
@@ -10,4 +10,3 @@ cdef class Suspended:
 
 
 cpdef object start(coroutine)
-cpdef unsigned long thread_ident() except? 0

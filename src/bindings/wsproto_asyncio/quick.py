@@ -5,21 +5,20 @@ The compiled build has ``quick.pyx`` in place of this file. Tests: ``tests/bindi
 
 import socket
 from collections.abc import Coroutine
-from threading import get_ident as thread_ident
 from typing import Any
 
-__all__ = ["Suspended", "receive", "send", "start", "thread_ident"]
+__all__ = ["Suspended", "receive", "send", "start"]
 
 
-def receive(sock: socket.socket, fd: int, buffer: memoryview) -> int:
-    """Read into ``buffer``: how many bytes, 0 at the end of the stream, -1 if there is nothing now.
+def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | bytes | None:
+    """What has come: read into ``buffer`` and a part of it, or if it is small perhaps a copy.
 
-    May raise ``OSError``.
+    Empty at the end of the stream, ``None`` if nothing has come. May raise ``OSError``.
     """
     try:
-        return sock.recv_into(buffer)
+        return buffer[: sock.recv_into(buffer)]
     except (BlockingIOError, InterruptedError):
-        return -1
+        return None
 
 
 def send(sock: socket.socket, fd: int, data: bytes) -> int:

@@ -7,10 +7,10 @@ Only a large write lets go of it.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
-__all__ = ["Suspended", "receive", "send", "start", "thread_ident"]
+__all__ = ["Suspended", "receive", "send", "start"]
 
 cdef extern from *:
     """
@@ -46,7 +46,6 @@ cdef extern from *:
     bint is_nothing() nogil
 
 cdef extern from "Python.h":
-    unsigned long PyThread_get_thread_ident()
     ctypedef enum PySendResult:
         PYGEN_RETURN
         PYGEN_ERROR
@@ -58,23 +57,30 @@ cdef extern from "Python.h":
 
 from cpython.ref cimport Py_DECREF
 
-cdef Py_ssize_t _LARGE = 1 << 14  # bytes
+cdef Py_ssize_t _SMALL = 1 << 14  # bytes: less is copied sooner than a view is made
+cdef Py_ssize_t _LARGE = 1 << 14  # bytes: to copy as much into the system takes a while
 
 
-cpdef Py_ssize_t receive(sock, int fd, buffer) except -2:
+cpdef receive(sock, int fd, buffer):
     cdef Py_buffer view
     cdef Py_ssize_t size
     if not has_calls:
         try:
-            return sock.recv_into(buffer)
+            return buffer[: sock.recv_into(buffer)]
         except (BlockingIOError, InterruptedError):
-            return -1
+            return None
     PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
     size = call_recv(fd, <char *> view.buf, view.len)
-    PyBuffer_Release(&view)
-    if size < 0 and not is_nothing():
-        PyErr_SetFromErrno(PyExc_OSError)
-    return size
+    try:
+        if size < 0:
+            if not is_nothing():
+                PyErr_SetFromErrno(PyExc_OSError)
+            return None
+        if size <= _SMALL:
+            return PyBytes_FromStringAndSize(<char *> view.buf, size)
+    finally:
+        PyBuffer_Release(&view)
+    return buffer[:size]
 
 
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2:
@@ -109,7 +115,3 @@ cpdef object start(coroutine):
 
 cdef PyObject *_raise() except NULL:
     return NULL  # the error is set already
-
-
-cpdef unsigned long thread_ident() except? 0:
-    return PyThread_get_thread_ident()

@@ -21,6 +21,7 @@ from wsproto_views.tls import Tls
 from .sockets import SocketDriver, watches_sockets
 from .transports import TransportDriver
 from .view import WebSocketView
+from .watch import READ
 
 __all__ = ["Server", "serve"]
 
@@ -99,6 +100,7 @@ class Server(AsyncServer[WebSocketView]):
                 sock, self._begin, peer=peer, tls=tls, server=self, on_gone=self._forget
             )
             driver.start()
+            driver.on_ready(READ)  # as a rule the request is there already
         if trouble is not None and self._resuming is None:
             logger.error("out of system resource, accepting again in %g s: %s", _PAUSE, trouble)
             self._pause()

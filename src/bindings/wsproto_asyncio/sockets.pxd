@@ -8,10 +8,12 @@ from .quick cimport receive, send
 
 cdef Py_ssize_t _READS
 cdef int READ, WRITE
+cdef Py_ssize_t BUFFER
 
 
 cdef class SocketDriver(Driver):
     cdef object _socket
+    cdef object _buffer
     cdef int _fd
     cdef object _tls
     cdef object _backlog

@@ -22,6 +22,7 @@ from wsproto_views.tls import Tls
 from wsproto_views.wires import join_small
 
 from .driver import Driver
+from .hub import BUFFER
 from .quick import receive, send
 from .watch import READ, WRITE, has_epoll
 
@@ -60,6 +61,7 @@ class SocketDriver(Driver):
         self.peer = peer
         self._socket = sock
         self._fd = sock.fileno()
+        self._buffer = self._hub.buffer
         self.wanted = 0  # see watch.py
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
@@ -69,7 +71,7 @@ class SocketDriver(Driver):
         self._shut = False
 
     def start(self, data: bytes = b"") -> None:
-        """Begin, with what came already. On the loop; hooks begin in a later turn."""
+        """Begin, with what came already. On the loop; a turn must follow."""
         self.session = self._begin(self)
         self._want(self.wanted | READ)
         if self._tls is not None:
@@ -77,7 +79,6 @@ class SocketDriver(Driver):
             self._flush_records(self._tls)
         if data:
             self.session.received(data, self.now())
-        self.publish()
 
     # ------------------------------------------------------------------ from the loop
 
@@ -93,22 +94,23 @@ class SocketDriver(Driver):
             self._on_readable()
 
     def _on_readable(self) -> None:
-        buffer = self._hub.buffer
+        buffer = self._buffer
         for _ in range(_READS):
             try:
-                size = receive(self._socket, self._fd, buffer)
+                data = receive(self._socket, self._fd, buffer)
             except OSError as error:
                 self._close(error)
                 break
-            if size < 0:
+            if data is None:
                 break
+            size = len(data)
             if self._tls is not None:
-                self._received_records(self._tls, buffer[:size])
+                self._received_records(self._tls, data)
             elif size:
-                self.session.received(buffer[:size], self.now())
+                self.session.received(data, self.now())
             else:
                 self._received_end()
-            if size < len(buffer) or self._over or self._gone or not self.session.wants_read:
+            if size < BUFFER or self._over or self._gone or not self.session.wants_read:
                 break
         self._turn()
 
@@ -118,7 +120,7 @@ class SocketDriver(Driver):
         self._want(self.wanted & ~READ)
         self.session.eof(self.now())
 
-    def _received_records(self, tls: Tls, data: memoryview) -> None:
+    def _received_records(self, tls: Tls, data: memoryview | bytes) -> None:
         """The same through TLS. Once our direction has ended what comes is not even decrypted."""
         if self._shut or not self._writing:
             if not data:

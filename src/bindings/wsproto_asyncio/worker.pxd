@@ -17,7 +17,8 @@ cdef class Worker:
     cdef public object begun
     cdef object _loop
     cdef object _wake_up
-    cdef object _context
+    cdef object _within
+    cdef object _runs
     cdef bint _running
     cdef object _error
 

@@ -66,9 +66,10 @@ class Worker:
         self._loop = loop
         self._asyncio_future_blocking = False
         self._wake_up: Callable[[Worker], None] | None = None
-        self._context: Context | None = None
+        self._within: Any = None  # the task's context to run in, when the task waits
         self._running = False  # a hook, here
         self._error: BaseException | None = None
+        self._runs: Any = self._run  # bound once
         self.stopped = False
         self.begun = None
         self.task: asyncio.Task[None] = asyncio.Task(work(self), loop=loop, **_EAGER)
@@ -78,13 +79,11 @@ class Worker:
 
         False: a hook waits, or was cancelled, so the task is at it.
         """
-        context = self._context
-        assert context is not None
         if self._error is None:
             self._running = True
             _enter_task(self._loop, self.task)
             try:
-                context.run(self._run, session, driver)
+                self._within(self._runs, session, driver)
             except BaseException as error:  # noqa: BLE001 - the task ends with it
                 self._error = error
             finally:
@@ -123,15 +122,14 @@ class Worker:
 
     def _step(self) -> None:
         """Let the task go on, here and now, to its next suspension."""
-        wake_up, context = self._wake_up, self._context
+        wake_up, self._wake_up = self._wake_up, None
         if wake_up is not None:
-            assert context is not None
-            self._wake_up = None
-            context.run(wake_up, self)
+            self._within(wake_up, self)
 
     def stop(self) -> None:
         """Let the task come to its end. Not from inside a task."""
         self.stopped = True
+        self._runs = None  # it holds this
         self._step()
 
     # ------------------------------------------------------------------ what a task asks of it
@@ -149,7 +147,8 @@ class Worker:
     ) -> None:
         """The task waits: ``wake_up`` steps it."""
         self._wake_up = wake_up
-        self._context = context
+        assert context is not None  # a task always gives its own
+        self._within = context.run
 
     def result(self) -> None:
         """What the waiting gave: nothing, or why the task has to end."""

@@ -24,6 +24,7 @@ from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
+from threading import get_ident
 from types import TracebackType, coroutine
 from typing import Any, Protocol, Self
 
@@ -482,20 +483,20 @@ class StreamDriver:
 
     async def _run_calls(self, worker: _Worker) -> None:
         worker.waits = False
-        self.session.attended = True
+        self.session.attended = get_ident()
         try:
             await _watched(dispatch(self.session, worker), worker)
         finally:
             if worker.waits:
                 self._busy.remove(worker)
             else:
-                self.session.attended = False
+                self.session.attended = 0
 
     def hand_over(self, worker: _Worker) -> None:
         """A hook of ``worker`` waits: what was said goes out, and another task reads on."""
         worker.waits = True
         self._busy.append(worker)
-        self.session.attended = False
+        self.session.attended = 0
         if self._leader is worker:
             self._leader = None
         self._turn()

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from enum import IntEnum, unique
 from functools import lru_cache
 from operator import attrgetter, is_
+from threading import get_ident
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from wsproto_core import (
@@ -819,7 +820,8 @@ def _here(view: AsyncView, call: str) -> Session:
     session = view._session
     if session is None:
         return view._attached(call)  # it raises
-    if not view._driver.is_here():
+    # To ask for the running loop is a call of the system, before Python 3.12.
+    if session.attended != get_ident() and not view._driver.is_here():
         raise LocalProtocolError(
             f"{call}: expected the loop and thread in which {type(view).__name__} is connected,"
             " got another or none; post() may be called from any thread"
