@@ -19,7 +19,8 @@ import random
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import cycle
 from typing import Any, Protocol
 
 from wsproto_core import Agreement, Connection, ExtensionNegotiated, Role
@@ -30,6 +31,7 @@ WAYS = ("in", "in unmasked", "out", "out masked")
 """From the server's side, and (unmasked in, masked out) from the client's."""
 
 BATCH_BYTES = 1 << 16  # about so much is fed or sent in one go: what one read brings
+DIFFERENT_BYTES = 1 << 16  # of messages that differ: twice what a window of 15 bits remembers
 
 
 def payload(size: int, *, text: bool) -> bytes:
@@ -38,6 +40,18 @@ def payload(size: int, *, text: bool) -> bytes:
         return random.Random(size).randbytes(size)
     words = [f'"key{i % 50}": {i * 7 % 1000}, ' for i in range(size // 12 + 2)]
     return "".join(words).encode()[:size]
+
+
+def batches(size: int, count: int, *, text: bool, deflated: bool) -> list[list[Any]]:
+    """What is sent in turn, ``count`` messages at a time. Deflated, a message that was sent before
+    would be one reference to it; so none is, within a window."""
+    number = max(1, DIFFERENT_BYTES // (size * count)) if deflated else 1
+    whole = payload(size * count * number if deflated else size, text=text)
+    parts = [whole[at : at + size] for at in range(0, len(whole), size)]
+    values: list[Any] = [part.decode() for part in parts] if text else parts
+    if not deflated:
+        return [values * count]
+    return [values[at : at + count] for at in range(0, len(values), count)]
 
 
 def frame(data: bytes, *, text: bool, masked: bool, rsv1: bool = False) -> bytes:
@@ -60,6 +74,7 @@ def frame(data: bytes, *, text: bool, masked: bool, rsv1: bool = False) -> bytes
 # A candidate makes, for one case, a function that handles one batch and returns how many messages
 # went through it.
 Run = Callable[[], int]
+Batches = Iterator[list[Any]]
 
 
 class Candidate(Protocol):
@@ -70,8 +85,8 @@ class Candidate(Protocol):
     def receive(self, batch: bytes, count: int, *, server: bool, deflated: bool) -> Run:
         """Make what takes in ``batch``, which holds ``count`` messages."""
 
-    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
-        """Make what sends ``data`` ``count`` times."""
+    def send(self, batches: Batches, *, text: bool, server: bool, deflated: bool) -> Run:
+        """Make what sends the messages of the next batch."""
 
 
 class Ours:
@@ -111,18 +126,18 @@ class Ours:
 
         return run
 
-    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+    def send(self, batches: Batches, *, text: bool, server: bool, deflated: bool) -> Run:
         connection = self._connection(Role.SERVER if server else Role.CLIENT, deflated)
-        value = data.decode() if text else ""
 
         def run() -> int:
-            for _ in range(count):
+            items = next(batches)
+            for item in items:
                 if text:
-                    connection.send_text(value)
+                    connection.send_text(item)
                 else:
-                    connection.send_binary(data)
+                    connection.send_binary(item)
             connection.data_to_send()
-            return count
+            return len(items)
 
         return run
 
@@ -166,18 +181,18 @@ class Websockets:
 
         return run
 
-    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+    def send(self, batches: Batches, *, text: bool, server: bool, deflated: bool) -> Run:
         protocol = self._protocol(server, deflated)
-        value = data.decode() if text else ""
 
         def run() -> int:
-            for _ in range(count):
+            items = next(batches)
+            for item in items:
                 if text:
-                    protocol.send_text(value.encode())
+                    protocol.send_text(item.encode())
                 else:
-                    protocol.send_binary(data)
+                    protocol.send_binary(item)
             protocol.data_to_send()
-            return count
+            return len(items)
 
         return run
 
@@ -221,20 +236,20 @@ class Wsproto:
 
         return run
 
-    def send(self, data: bytes, count: int, *, text: bool, server: bool, deflated: bool) -> Run:
+    def send(self, batches: Batches, *, text: bool, server: bool, deflated: bool) -> Run:
         from wsproto.events import BytesMessage, TextMessage
 
         connection = self._connection(server, deflated)
-        value = data.decode() if text else ""
 
         def run() -> int:
             out = []
-            for _ in range(count):
+            items = next(batches)
+            for item in items:
                 if text:
-                    out.append(connection.send(TextMessage(value)))
+                    out.append(connection.send(TextMessage(item)))
                 else:
-                    out.append(connection.send(BytesMessage(data)))
-            return count
+                    out.append(connection.send(BytesMessage(item)))
+            return len(items)
 
         return run
 
@@ -279,7 +294,8 @@ def prepare(candidate: Candidate, size: int, *, deflated: bool) -> dict[str, tup
                     batch = frame(data, text=text, masked=server) * count
                 run = candidate.receive(batch, count, server=server, deflated=deflated)
             else:
-                run = candidate.send(data, count, text=text, server=server, deflated=deflated)
+                turns = cycle(batches(size, count, text=text, deflated=deflated))
+                run = candidate.send(turns, text=text, server=server, deflated=deflated)
             runs[f"{way}, {'text' if text else 'binary'}"] = (run, count)
     return runs
 
