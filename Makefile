@@ -102,7 +102,7 @@ $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 # Installing has built it; this does it again after a change. Where there is no compiler, or where
 # WSPROTO_PURE is set, the pure build is used. A changed .pxd changes modules that do not lie beside
 # it as well, so then all are made anew.
-$(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd src/bindings/*/*.py src/bindings/*/*.pxd)
+$(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd src/*/extensions/*.py src/*/extensions/*.pxd src/bindings/*/*.py src/bindings/*/*.pxd)
 ifndef WSPROTO_PURE
 	$(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace --parallel 4 $(if $(filter %.pxd,$?),--force)
 	@rm -rf build

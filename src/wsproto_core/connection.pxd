@@ -13,7 +13,7 @@ from .timers cimport Timers
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
 cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
 cdef double _NEVER, _LONG_AGO
-cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE
+cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE, _CODED_PIECE
 cdef double _LATE
 
 
@@ -78,7 +78,7 @@ cdef class Connection:
     cpdef next_deadline(self)
     cpdef send_message(self, data, opcode, bint final=*, compress=*)
 
-    @cython.locals(decoder=FrameDecoder, size=Py_ssize_t)
+    @cython.locals(decoder=FrameDecoder, size=Py_ssize_t, piece=Py_ssize_t)
     cpdef _feed(self, data)
 
     @cython.locals(decoder=FrameDecoder, messages=MessageReader, size=Py_ssize_t, key=bytes)

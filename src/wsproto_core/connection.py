@@ -92,6 +92,10 @@ _PIECE: Final = 16 << 10
 """Bytes: larger reads are decoded in pieces of this size, which fit into the processor's cache, but
 for what is of the middle of a large frame."""
 
+_CODED_PIECE: Final = 64 << 10
+"""The same with an extension: each piece goes through it in one call, and those take longer than
+what the cache gains."""
+
 _TIMEOUT_REASON: Final = "WebSocket Timeout Error"
 _HOOK_REASON: Final = "internal error"
 
@@ -1048,7 +1052,8 @@ class Connection:
         if decoder is None:
             return
         self._slept_until = _LONG_AGO
-        if len(data) <= _PIECE:
+        piece = _CODED_PIECE if self._codecs else _PIECE
+        if len(data) <= piece:
             decoder.feed(data if type(data) is bytes else bytes(data))
             self._read_frames()
             return
@@ -1056,7 +1061,7 @@ class Connection:
         while view and self._decoder is not None:
             size = self._absorb(view)
             if not size:
-                size = min(len(view), _PIECE)
+                size = min(len(view), piece)
                 decoder.feed(bytes(view[:size]))
                 self._read_frames()
             view = view[size:]

@@ -35,7 +35,7 @@ cdef class MessageReader:
     @cython.locals(cost=Py_ssize_t, data=bytes)
     cpdef Py_ssize_t resume(self, list out, Py_ssize_t budget) except -1
 
-    @cython.locals(whole=bytes)
+    @cython.locals(whole=bytes, coming=Py_ssize_t)
     cdef Py_ssize_t _take(self, int opcode, bytes data, bint final, list out) except -1
 
     @cython.locals(whole=bytes, held=bytes, first=bint)

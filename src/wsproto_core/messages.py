@@ -98,13 +98,15 @@ class MessageReader:
         if self._codecs:
             self._opcode = opcode
             self.stirred = True
-            if self._only is not None and flags & _WHOLE == _WHOLE:
-                # What most messages are: whole, of one slice, through one extension.
+            if self._only is not None:
+                # What most pieces are: of one slice, through one extension.
                 codec, rsv = self._only
-                slices = codec.decode(data, rsv & flags, True, True, self._limit)
+                last = bool(flags & _LAST)
+                first = bool(flags & _FIRST)
+                slices = codec.decode(data, rsv & flags, first, last, self._limit)
                 if type(slices) is tuple and len(slices) == 1:
-                    return self._take(opcode, slices[0], True, out)
-                self._slices = _mark_last(slices, True)
+                    return self._take(opcode, slices[0], last, out)
+                self._slices = _mark_last(slices, last)
             else:
                 self._slices = self._decoded(data, flags)
             self.busy = True
@@ -153,7 +155,13 @@ class MessageReader:
             return len(data) + _COST
         if opcode == _TEXT:
             self._check_text(data, final)
-        self._gather.add(data, self.coming)
+        coming = self.coming
+        if self._codecs:
+            # What an extension makes of the rest is not known: as much again, for a guess.
+            coming = max(coming, self._gather.size)
+            if self._limit >= 0:
+                coming = min(coming, self._limit - self._size)
+        self._gather.add(data, coming)
         if not final:
             return 0
         whole = self._gather.take()

@@ -834,6 +834,8 @@ def test_final_blocks_are_counted_to_the_byte(pieces: str, monkeypatch: Any) -> 
     """The error tells how many came in how many bytes, and these are those of the wire."""
     monkeypatch.setattr(ours, "_FREE_FINALS", 3)
     block = b"\x03\x00"  # no bytes, and final
+    if pieces == "in steps":
+        monkeypatch.setattr(ours, "_STEP", 5)
     credit = ours._MESSAGE_CREDIT
     allowed = 3 + credit // ours._FINAL_COST
     codec = server()
@@ -850,7 +852,6 @@ def test_final_blocks_are_counted_to_the_byte(pieces: str, monkeypatch: Any) -> 
         stored = b"\x00\xeb\x00\x14\xff" + bytes(235)
         parts, count, size = [stored + block * 20], allowed + 2, credit + 240 + 2 * (allowed + 2)
     elif pieces == "in steps":
-        monkeypatch.setattr(ours, "_STEP", 5)
         parts, count, size = [block * 20], allowed + 1, credit + 2 * (allowed + 1)
     else:
         tail = TAIL if pieces == "tail left on" else b""

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """permessage-deflate: messages compressed with DEFLATE (RFC 7692), for both roles.
 
 ``PerMessageDeflate`` is the setting and the negotiation (sections 5 and 7.1), ``_DeflateCodec``
@@ -329,9 +330,13 @@ _EMPTY: Final = b"\x00"
 _SLICE: Final = 64 << 10
 """Bytes given at once when inflating."""
 
-_STEP: Final = 8 << 10
-"""Bytes inflated at once. What zlib leaves unread it copies, each time it gives a slice or meets a
-final block; in small steps those copies stay small, and the time linear."""
+_STEP: Final = 64 << 10
+"""Bytes inflated at once, to begin with: as much as a piece mostly has. What zlib leaves unread it
+copies, each time it gives a slice or meets a final block. So a step that was not read to its end is
+followed by one of half the size, and the time stays linear."""
+
+_SMALL_STEP: Final = 256
+"""Bytes of the step behind a final block, for another may follow, and of the smallest one."""
 
 _FREE_FINALS: Final = 4096
 _FINAL_COST: Final = 256
@@ -371,6 +376,7 @@ class _DeflateCodec:
         "_read",
         "_sending",
         "_size",
+        "_step",
         "_threshold",
         "_window",
         "prepared_as",
@@ -405,6 +411,7 @@ class _DeflateCodec:
         # zlib checks distances against the window and what the same call has given, so that a
         # distance up to twice the window may pass unseen. Larger slices would let more pass.
         self._quantum = _SLICE if in_bits == _LARGEST else self._window
+        self._step = _STEP
         self._inflater: Inflater | None = None
         self._history: list[bytes] = []  # at least the last window of what was inflated
         self._history_size = 0
@@ -490,26 +497,29 @@ class _DeflateCodec:
             if 0 <= limit < self._size:
                 raise _too_big(limit)
             return (payload,)
-        if not (first and final and 0 < len(payload) < _STEP):
-            return self._inflate_untrusted(payload, final, limit)
-        # The fast path: a whole message whose output is complete after one call.
+        size = len(payload)
+        self._last = payload[-4:] if first or size >= 4 else (self._last + payload)[-4:]
+        if not size or size > self._step or self._at_end:
+            return self._inflate_untrusted(payload, final, limit, None, 0)
+        # The fast path: a piece whose output is complete after one call.
         inflater = self._inflater
         if inflater is None:
             inflater = self._next_inflater()
         room = self._quantum
-        if 0 <= limit < room:
-            room = limit + 1
-        whole = payload if payload.endswith(_TAIL) else payload + _TAIL
+        if 0 <= limit - self._size < room:
+            room = limit - self._size + 1
+        whole = payload + _TAIL if final and self._last != _TAIL else payload
         try:
             data = inflater.decompress(whole, room)
         except self._backend.error as error:
             self._fail(_why(error))
         if len(data) < room and not inflater.eof:
-            self._read += len(payload)
-            if self._in_fresh:
-                self._inflater = None
-            else:
+            self._read += size
+            self._size += len(data)
+            if not final or not self._in_fresh:
                 self._remember(data)
+            else:
+                self._forget()
             return (data,)
         return self._inflate_untrusted(payload, final, limit, data, room)
 
@@ -518,15 +528,14 @@ class _DeflateCodec:
         payload: bytes,
         final: bool,
         limit: int,
-        data: bytes | None = None,
-        room: int = 0,
+        data: bytes | None,
+        room: int,
     ) -> Iterator[bytes]:
-        """Inflate the next piece: count its bytes, keep its end, join what is small.
+        """Inflate the next piece: count its bytes, join what is small.
 
-        ``data`` is what a first call gave, which was asked for ``room`` bytes and has taken the
-        whole payload, less than a step, and the tail.
+        ``data`` is what a first call gave, which was asked for ``room`` bytes and was given the
+        whole payload and the tail; ``None`` if there was none.
         """
-        self._last = (self._last + payload[-4:])[-4:]
         if final and not self._last:
             # Not even the head of a block: what follows would be read out of step.
             self._fail("got no bytes at all")
@@ -569,42 +578,46 @@ class _DeflateCodec:
         before = self._read
         self._read += len(payload)
         size = len(payload)
-        at = size if data is not None else 0  # how much was given to an inflater
-        rest = b""  # what an inflater has not used of it
-        full = False  # the inflater may hold more output, also where no input is left
+        end = size + len(tail)
+        at = 0  # how much was read, of the payload and then of the tail
+        given = end  # how much was given to an inflater from there on
+        step = self._step
         inflater = self._inflater or self._next_inflater()
         while True:
             if data is None:
-                if not rest and not full:
-                    rest = payload[at : at + _STEP]
-                    at += len(rest)
-                    if at == size:
-                        rest += tail
+                if at + step < size:
+                    part = payload[at : at + step]
+                else:
+                    part = payload[at:] + tail if at <= size else tail[at - size :]
+                given = len(part)
                 room = self._quantum
                 if 0 <= limit - self._size < room:
                     room = limit - self._size + 1
                 try:
-                    data = inflater.decompress(rest, room)
+                    data = inflater.decompress(part, room)
                 except self._backend.error as reason:
                     self._fail(_why(reason))
             if data:
                 yield data
-            full = len(data) == room and not inflater.eof
             if inflater.eof:
-                rest = inflater.unused_data
-                self._count_final(before + at + (len(tail) if at == size else 0) - len(rest))
+                at += given - len(inflater.unused_data)
+                self._count_final(before + at)
                 self._inflater = None
-                if at == size and rest in (tail, b""):
+                if at in (size, end):
                     # The final block took all of the payload, so no tail is missing.
                     self._at_end = True
                     return
                 inflater = self._next_inflater()
-            elif full:
-                rest = inflater.unconsumed_tail
-            elif at == size:
-                return
+                step = min(step, _SMALL_STEP)
+            elif len(data) == room:
+                # The inflater may hold more output, also where no input is left.
+                at += given - len(inflater.unconsumed_tail)
+                step = max(step >> 1, _SMALL_STEP)
             else:
-                rest = b""
+                at += given
+                if at == end:
+                    return
+                step = min(step << 1, _SLICE)
             data = None
 
     def idle(self) -> None:
@@ -631,9 +644,12 @@ class _DeflateCodec:
             self._history = [data]
             self._history_size = size
             return
-        self._history.append(data)
+        history = self._history
+        history.append(data)
         self._history_size += size
-        if self._history_size > 2 * self._window or len(self._history) > _MOST_PARTS:
+        while self._history_size - len(history[0]) >= self._window:
+            self._history_size -= len(history.pop(0))
+        if self._history_size > 2 * self._window or len(history) > _MOST_PARTS:
             self._shorten()
 
     def _shorten(self) -> bytes:
