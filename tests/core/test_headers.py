@@ -71,6 +71,13 @@ def test_repr() -> None:
     assert repr(Headers([("A", "x")])) == "Headers([('A', 'x')])"
 
 
+def test_a_response_takes_what_headers_take() -> None:
+    expected = Headers([("Retry-After", "5")])
+    assert Response(503, {"Retry-After": "5"}).headers == expected  # type: ignore[arg-type]
+    assert Response(503, [("Retry-After", "5")]).headers == expected  # type: ignore[arg-type]
+    assert Response(503, expected).headers is expected
+
+
 def test_heads() -> None:
     head = RequestHead("GET", "/")
     assert (head.headers, head.version) == (Headers(), "1.1")

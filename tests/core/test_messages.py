@@ -327,9 +327,11 @@ def test_a_codec_that_does_not_count_is_counted() -> None:
 
 @pytest.mark.parametrize("limit", [None, 3000])
 def test_slices_of_a_codec_are_joined(limit: int | None) -> None:
-    one = Reader(Repeater(3000, piece=1000), max_message_size=limit)
-    one.add(BINARY, b"a", BOTH | 0x40)
-    assert one.take() == [binary(b"a" * 3000)]
+    codec = Repeater(1000, piece=1000)
+    one = Reader(codec, max_message_size=limit)
+    one.add(BINARY, b"abc", BOTH | 0x40)
+    assert codec.given == 3
+    assert one.take() == [binary(b"a" * 1000 + b"b" * 1000 + b"c" * 1000)]
 
 
 # ---------------------------------------------------------------------- chunks out of a codec
