@@ -1,5 +1,7 @@
 # The C types of watch.py for the compiled build. Nothing is decided here.
 
+cdef Py_ssize_t _POLLS
+
 
 cdef class EpollWatch:
     cdef object _epoll

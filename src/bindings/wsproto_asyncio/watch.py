@@ -17,6 +17,7 @@ __all__ = ["READ", "WRITE", "EpollWatch", "LoopWatch", "Watched", "has_epoll"]
 
 READ: Final = 1  # EPOLLIN
 WRITE: Final = 4  # EPOLLOUT
+_POLLS: Final = 4  # looks at what is ready in one turn of the loop, which costs as much as many
 _BATCH: Final = 256  # sockets that are told at once; the rest comes in the next turn of the loop
 
 has_epoll = hasattr(select, "epoll")
@@ -74,10 +75,14 @@ class EpollWatch:
         if self._only is not None:
             self._only.on_ready(READ)  # it needs no asking
             return
-        for fd, events in self._epoll.poll(0, _BATCH):
-            found = self._watched.get(fd)
-            if found is not None:  # else one before it let go of it
-                found.on_ready(events)
+        for _ in range(_POLLS):
+            ready = self._epoll.poll(0, _BATCH)
+            for fd, events in ready:
+                found = self._watched.get(fd)
+                if found is not None:  # else one before it let go of it
+                    found.on_ready(events)
+            if len(ready) < 2 or self._epoll is None:
+                break  # as a rule nothing has come meanwhile
 
 
 class LoopWatch:
