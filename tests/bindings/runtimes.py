@@ -46,7 +46,6 @@ import wsproto_threading
 import wsproto_trio
 import wsproto_views.sockets
 from tests.bindings.peer import DEADLINE, Listener, Peer, connect_tcp
-from wsproto_asyncio.hub import hub
 from wsproto_core import Frame, Hooks, OpCode, PeerTimeout
 from wsproto_views import AsyncView
 
@@ -416,14 +415,15 @@ class AsyncioWithoutEpoll(Asyncio):
     """asyncio as it is where there is no epoll."""
 
     def start(self) -> None:
-        with mock.patch("wsproto_asyncio.hub.has_epoll", new=False):
-            super().start()
-            # What its connections share is made now, for all of its life.
+        self._patch = mock.patch("wsproto_asyncio.hub.has_epoll", new=False)
+        self._patch.start()
+        super().start()
 
-            async def make() -> None:
-                hub(self.loop)
-
-            self.call(make)
+    def stop(self) -> list[str]:
+        try:
+            return super().stop()
+        finally:
+            self._patch.stop()
 
 
 class Uvloop(Asyncio):

@@ -6,6 +6,7 @@ Tests: ``tests/bindings/test_broadcast.py``.
 """
 
 import asyncio
+import weakref
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
@@ -40,15 +41,21 @@ class Hub:
     buffer: memoryview
     """For one read of a socket, until what came is taken; many times as large as most."""
 
-    watch: EpollWatch | LoopWatch
-    """It knows no loop: this would keep the loop for ever."""
-
     def __init__(self) -> None:
-        self.watch = EpollWatch() if has_epoll else LoopWatch()
+        # The connections that it watches know the loop, which would so be kept for ever.
+        self._watch: weakref.ref[EpollWatch | LoopWatch] | None = None
         self.buffer = memoryview(bytearray(BUFFER))
         self.turn = 0
         self.in_turn = False
         self.due = {}
+
+    def watch(self) -> EpollWatch | LoopWatch:
+        """What watches the sockets. Its connections hold it, and the loop while there is one."""
+        watch = None if self._watch is None else self._watch()
+        if watch is None:
+            watch = EpollWatch() if has_epoll else LoopWatch()
+            self._watch = weakref.ref(watch)
+        return watch
 
     def begin_turn(self, loop: asyncio.AbstractEventLoop) -> None:
         """Await the end of this turn of the loop."""

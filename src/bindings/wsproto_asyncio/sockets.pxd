@@ -14,6 +14,7 @@ cdef Py_ssize_t BUFFER
 cdef class SocketDriver(Driver):
     cdef object _socket
     cdef object _buffer
+    cdef object _watch
     cdef int _fd
     cdef object _tls
     cdef object _backlog

@@ -62,6 +62,7 @@ class SocketDriver(Driver):
         self._socket = sock
         self._fd = sock.fileno()
         self._buffer = self._hub.buffer
+        self._watch = self._hub.watch()
         self.wanted = 0  # see watch.py
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
@@ -84,7 +85,7 @@ class SocketDriver(Driver):
 
     def _want(self, events: int) -> None:
         if events != self.wanted:
-            self._hub.watch.want(self._fd, self, events)
+            self._watch.want(self._fd, self, events)
 
     def on_ready(self, events: int) -> None:
         """The socket is ready, or broken: then both reading and writing tell of it."""

@@ -4,6 +4,7 @@ cdef Py_ssize_t _POLLS
 
 
 cdef class EpollWatch:
+    cdef object __weakref__
     cdef object _epoll
     cdef dict _watched
     cdef object _only
