@@ -1025,14 +1025,17 @@ class AnyioOnTrio(Anyio):
 
 RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "asyncio": Asyncio,
-    "asyncio-without-epoll": AsyncioWithoutEpoll,
     "uvloop": Uvloop,
-    "uvloop-transports": UvloopTransports,
     "trio": Trio,
     "anyio-asyncio": AnyioOnAsyncio,
     "anyio-trio": AnyioOnTrio,
     "threads": Threads,
 }
+if not os.environ.get("CI"):  # a minute and a half of what other platforms are like
+    RUNTIMES |= {
+        "asyncio-without-epoll": AsyncioWithoutEpoll,
+        "uvloop-transports": UvloopTransports,
+    }
 if sys.version_info >= (3, 12):
     RUNTIMES["asyncio-eager"] = EagerTasks
 
