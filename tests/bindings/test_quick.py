@@ -2,8 +2,10 @@
 
 import asyncio
 import errno
+import select
 import socket
 import struct
+import time
 from collections.abc import Coroutine, Iterator
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -152,3 +154,34 @@ def test_start_gives_what_is_waited_for(quick: Any) -> None:
     assert given.given is future
     coroutine.close()
     loop.close()
+
+
+@pytest.mark.parametrize("module", [each for each in (in_use, pure()) if each.has_timer])
+def test_a_timer_rings_once_and_not_before(module: Any) -> None:
+    timer = module.Timer()
+    at = time.monotonic() + 0.02
+    timer.set(at + 100)
+    timer.set(at)  # it rings at what it was set to last
+    assert select.select([timer.fd], [], [], 10)[0]
+    assert time.monotonic() >= at
+    timer.set(0.0)
+    assert not select.select([timer.fd], [], [], 0)[0]
+    timer.set(at)  # that was before
+    assert select.select([timer.fd], [], [], 10)[0]
+    timer.close()
+    timer.close()
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        timer.set(at)
+
+
+@pytest.mark.parametrize("module", [each for each in (in_use, pure()) if each.has_wait])
+def test_whether_one_alone_is_ready(module: Any) -> None:
+    (one, one_peer), (other, other_peer) = socket.socketpair(), socket.socketpair()
+    with one, one_peer, other, other_peer, select.epoll() as epoll:
+        epoll.register(one, select.EPOLLIN)
+        epoll.register(other, select.EPOLLIN)
+        one_peer.send(b"x")
+        assert module.is_only_ready(epoll.fileno(), one.fileno())
+        assert not module.is_only_ready(epoll.fileno(), other.fileno())
+        other_peer.send(b"x")
+        assert not module.is_only_ready(epoll.fileno(), one.fileno())

@@ -40,6 +40,7 @@ cdef class Driver:
     cpdef _end_stream(self, wanted)
     cpdef _set_reading(self, bint reading)
     cpdef _look_at_buffer(self)
+    cpdef _call_at(self, double at)
     cpdef _lose(self, error)
     cpdef bint is_here(self) except -1
     cpdef publish(self)

@@ -22,6 +22,7 @@ from wsproto_core import Session, Transport
 from wsproto_views import dispatch
 
 from .hub import hub
+from .watch import Alarm, is_monotonic
 from .worker import Worker
 
 __all__ = ["Driver"]
@@ -59,9 +60,10 @@ class Driver:
         """``begin`` makes the session when the stream is there; ``on_gone`` is told when all is
         over: the session finished and the stream closed."""
         self.loop = asyncio.get_running_loop()
-        # What loop.time() is on asyncio's own loops, without a call in between.
-        own = type(self.loop).time is asyncio.BaseEventLoop.time
-        self.now: Callable[[], float] = time.monotonic if own else self.loop.time
+        # What loop.time() is as a rule, without a call in between.
+        self.now: Callable[[], float] = (
+            time.monotonic if is_monotonic(self.loop) else self.loop.time
+        )
         self._thread = get_ident()
         self.server = server
         self.sock = None
@@ -78,7 +80,7 @@ class Driver:
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] | None = None
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []  # those of them that wait for hooks
-        self._timer: asyncio.Handle | None = None
+        self._timer: asyncio.Handle | Alarm | None = None
         self._timer_at = 0.0  # a timer of uvloop that is due at once does not know it
         self._reading = True
         self._gone = False  # the stream is closed
@@ -101,6 +103,10 @@ class Driver:
     def _look_at_buffer(self) -> None:
         """Tell the session what the stream still holds."""
         raise NotImplementedError
+
+    def _call_at(self, at: float) -> asyncio.Handle | Alarm:
+        """Have ``_on_timer`` called at ``at``."""
+        return self.loop.call_at(at, self._on_timer)
 
     def _lose(self, error: BaseException | None) -> None:
         """The stream is closed. A turn must follow."""
@@ -299,7 +305,7 @@ class Driver:
         elif timer is None or at < self._timer_at:
             if timer is not None:
                 timer.cancel()
-            self._timer = self.loop.call_at(at, self._on_timer)
+            self._timer = self._call_at(at)
             self._timer_at = at
 
     def _on_timer(self) -> None:

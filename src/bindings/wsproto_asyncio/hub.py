@@ -27,7 +27,7 @@ class Writer(Protocol):
 
 class Hub:
     """Who of one loop is to flush when its turn ends, the buffer that all of it read into, and what
-    watches their sockets."""
+    watches their sockets and deadlines."""
 
     turn: int
     """Counts the turns."""
@@ -49,11 +49,11 @@ class Hub:
         self.in_turn = False
         self.due = {}
 
-    def watch(self) -> EpollWatch | LoopWatch:
+    def watch(self, loop: asyncio.AbstractEventLoop) -> EpollWatch | LoopWatch:
         """What watches the sockets. Its connections hold it, and the loop while there is one."""
         watch = None if self._watch is None else self._watch()
         if watch is None:
-            watch = EpollWatch() if has_epoll else LoopWatch()
+            watch = EpollWatch(loop) if has_epoll else LoopWatch(loop)
             self._watch = weakref.ref(watch)
         return watch
 

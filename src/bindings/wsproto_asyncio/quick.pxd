@@ -10,3 +10,13 @@ cdef class Suspended:
 
 
 cpdef object start(coroutine)
+
+
+cdef class Timer:
+    cdef readonly int fd
+
+    cpdef set(self, double at)
+    cpdef close(self)
+
+
+cpdef bint is_only_ready(int epoll, int fd)

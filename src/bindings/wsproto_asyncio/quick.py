@@ -3,11 +3,27 @@
 The compiled build has ``quick.pyx`` in place of this file. Tests: ``tests/bindings/test_quick.py``.
 """
 
+import os
 import socket
+import time
 from collections.abc import Coroutine
 from typing import Any
 
-__all__ = ["Suspended", "receive", "send", "start"]
+__all__ = [
+    "Suspended",
+    "Timer",
+    "has_timer",
+    "has_wait",
+    "is_only_ready",
+    "receive",
+    "send",
+    "start",
+]
+
+_os: Any = os
+
+has_timer = hasattr(os, "timerfd_create")  # from Python 3.13; the compiled build has it earlier
+has_wait = False  # is_only_ready
 
 
 def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | bytes | None:
@@ -47,3 +63,33 @@ def start(coroutine: Coroutine[Any, Any, object]) -> object:
         return Suspended(coroutine.send(None))
     except StopIteration as end:
         return end.value
+
+
+class Timer:
+    """A timer of the system, which a loop can watch: its descriptor is readable when it rings."""
+
+    def __init__(self) -> None:
+        self.fd: int = _os.timerfd_create(
+            time.CLOCK_MONOTONIC, flags=_os.TFD_NONBLOCK | _os.TFD_CLOEXEC
+        )
+
+    def set(self, at: float) -> None:
+        """Ring at ``at``, in seconds of ``time.monotonic()``, and not before; 0: never."""
+        _os.timerfd_settime(self.fd, flags=_os.TFD_TIMER_ABSTIME, initial=at)
+
+    def close(self) -> None:
+        """Give it back. It must not be watched any more."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def is_only_ready(epoll: int, fd: int) -> bool:
+    """Wait until something of ``epoll`` is ready: whether that is ``fd`` alone.
+
+    May say no before, after a signal.
+    """
+    raise NotImplementedError("only in the compiled build, see has_wait")

@@ -10,7 +10,16 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 
-__all__ = ["Suspended", "receive", "send", "start"]
+__all__ = [
+    "Suspended",
+    "Timer",
+    "has_timer",
+    "has_wait",
+    "is_only_ready",
+    "receive",
+    "send",
+    "start",
+]
 
 cdef extern from *:
     """
@@ -55,7 +64,48 @@ cdef extern from "Python.h":
     PyObject *PyExc_OSError
     PyObject *Py_None
 
+cdef extern from *:
+    """
+    #ifdef __linux__
+    #include <sys/epoll.h>
+    #include <sys/timerfd.h>
+    #include <unistd.h>
+    static int has_linux = 1;
+    static int open_timer(void)
+    {
+        return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    }
+    static int set_timer(int fd, double at)
+    {
+        struct itimerspec when = {{0, 0}, {0, 0}};
+        when.it_value.tv_sec = (time_t)at;
+        when.it_value.tv_nsec = (long)((at - (double)when.it_value.tv_sec) * 1e9);
+        return timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
+    }
+    static void close_timer(int fd) { close(fd); }
+    static int wait_for(int epoll, int fd)
+    {
+        struct epoll_event events[2];
+        return epoll_wait(epoll, events, 2, -1) == 1 && events[0].data.fd == fd;
+    }
+    #else
+    static int has_linux = 0;
+    static int open_timer(void) { return -1; }
+    static int set_timer(int fd, double at) { return -1; }
+    static void close_timer(int fd) { }
+    static int wait_for(int epoll, int fd) { return 0; }
+    #endif
+    """
+    bint has_linux
+    int open_timer() nogil
+    int set_timer(int fd, double at) nogil
+    void close_timer(int fd) nogil
+    bint wait_for(int epoll, int fd) nogil
+
 from cpython.ref cimport Py_DECREF
+
+has_timer = has_linux != 0
+has_wait = has_linux != 0
 
 cdef Py_ssize_t _SMALL = 1 << 14  # bytes: less is copied sooner than a view is made
 cdef Py_ssize_t _LARGE = 1 << 14  # bytes: to copy as much into the system takes a while
@@ -115,3 +165,33 @@ cpdef object start(coroutine):
 
 cdef PyObject *_raise() except NULL:
     return NULL  # the error is set already
+
+
+cdef class Timer:
+    def __cinit__(self):
+        self.fd = -1
+
+    def __init__(self):
+        self.fd = open_timer()
+        if self.fd < 0:
+            PyErr_SetFromErrno(PyExc_OSError)
+
+    cpdef set(self, double at):
+        if set_timer(self.fd, at):
+            PyErr_SetFromErrno(PyExc_OSError)
+
+    cpdef close(self):
+        if self.fd >= 0:
+            close_timer(self.fd)
+            self.fd = -1
+
+    def __dealloc__(self):
+        if self.fd >= 0:
+            close_timer(self.fd)
+
+
+cpdef bint is_only_ready(int epoll, int fd):
+    cdef bint only
+    with nogil:
+        only = wait_for(epoll, fd)
+    return only

@@ -24,7 +24,7 @@ from wsproto_views.wires import join_small
 from .driver import Driver
 from .hub import BUFFER
 from .quick import receive, send
-from .watch import READ, WRITE, has_epoll
+from .watch import READ, WRITE, Alarm, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]
 
@@ -62,7 +62,7 @@ class SocketDriver(Driver):
         self._socket = sock
         self._fd = sock.fileno()
         self._buffer = self._hub.buffer
-        self._watch = self._hub.watch()
+        self._watch = self._hub.watch(self.loop)
         self.wanted = 0  # see watch.py
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
@@ -83,6 +83,9 @@ class SocketDriver(Driver):
 
     # ------------------------------------------------------------------ from the loop
 
+    def _call_at(self, at: float) -> asyncio.Handle | Alarm:
+        return self._watch.call_at(at, self._on_timer)
+
     def _want(self, events: int) -> None:
         if events != self.wanted:
             self._watch.want(self._fd, self, events)
@@ -92,9 +95,10 @@ class SocketDriver(Driver):
         if events & ~READ and self.wanted & WRITE:
             self._on_writable()
         if events & ~WRITE and self.wanted & READ:
-            self._on_readable()
+            self._on_readable(events != READ)
 
-    def _on_readable(self) -> None:
+    def _on_readable(self, thorough: bool) -> None:
+        """Read. ``thorough``: up to the end of the stream, which may be behind what is there."""
         buffer = self._buffer
         for _ in range(_READS):
             try:
@@ -111,8 +115,13 @@ class SocketDriver(Driver):
                 self.session.received(data, self.now())
             else:
                 self._received_end()
-            if size < BUFFER or self._over or self._gone or not self.session.wants_read:
+            if self._over or self._gone or (size < BUFFER and not thorough):
                 break
+            if not self.session.wants_read:
+                self._watch.again(self._fd, self)
+                break
+        else:
+            self._watch.again(self._fd, self)
         self._turn()
 
     def _received_end(self) -> None:

@@ -1,12 +1,47 @@
 # The C types of watch.py for the compiled build. Nothing is decided here.
 
+import cython
+
+from .quick cimport Timer, is_only_ready
+
+
 cdef Py_ssize_t _POLLS
+cdef object _EDGE
+cdef double _DENSE, _STAY
+
+
+cdef class Alarm:
+    cdef public object call
+    cdef public object watch
 
 
 cdef class EpollWatch:
     cdef object __weakref__
+    cdef object _loop
     cdef object _epoll
+    cdef int _fd
     cdef dict _watched
     cdef object _only
+    cdef list _alarms
+    cdef object _serial
+    cdef Py_ssize_t _dropped
+    cdef bint _keeps_time
+    cdef object _timer
+    cdef double _rings_at
+    cdef double _last
+    cdef int _outer
 
     cpdef want(self, int fd, watched, int events)
+    cpdef again(self, int fd, watched)
+
+    @cython.locals(now=double, dense=bint)
+    cpdef _on_ready(self)
+    cdef _look(self)
+
+    @cython.locals(until=double)
+    cdef _stay(self)
+    cpdef call_at(self, double at, call)
+    cpdef drop(self)
+    cdef _ring_at(self, double at)
+    cpdef _on_ring(self)
+    cdef _close_timer(self)
