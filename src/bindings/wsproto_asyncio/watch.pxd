@@ -5,7 +5,7 @@ import cython
 from .quick cimport Timer, is_only_ready
 
 
-cdef Py_ssize_t _POLLS
+cdef Py_ssize_t _POLLS, _FEW
 cdef object _EDGE
 cdef double _DENSE, _STAY
 
@@ -34,9 +34,11 @@ cdef class EpollWatch:
     cpdef want(self, int fd, watched, int events)
     cpdef again(self, int fd, watched)
 
-    @cython.locals(now=double, dense=bint)
+    @cython.locals(now=double, dense=bint, few=bint)
     cpdef _on_ready(self)
-    cdef _look(self)
+
+    @cython.locals(count=Py_ssize_t)
+    cdef Py_ssize_t _look(self) except -1
 
     @cython.locals(until=double)
     cdef _stay(self)

@@ -39,6 +39,7 @@ _POLLS: Final = 4  # looks at what is ready in one turn of the loop, which costs
 _BATCH: Final = 256  # sockets that are told at once; the rest comes in the next turn of the loop
 _DENSE: Final = 0.001  # seconds between two turns of the loop, for the next to be awaited here
 _STAY: Final = 0.010  # seconds; asyncio calls a callback slow from 0.1 on
+_FEW: Final = 4  # ready sockets; of many, it is better to let more come together
 _DROPPED: Final = 64  # cancelled alarms that are kept at least
 
 has_epoll = hasattr(select, "epoll")
@@ -159,15 +160,17 @@ class EpollWatch:
         """Called by the loop."""
         now = time.monotonic()
         dense = now - self._last < _DENSE
-        self._look()
-        if dense and self._outer >= 0 and self._epoll is not None:
+        few = self._look() <= _FEW
+        if dense and few and self._outer >= 0 and self._epoll is not None:
             self._stay()
         self._last = time.monotonic()
 
-    def _look(self) -> None:
+    def _look(self) -> int:
+        """Tell who is ready; returns how many were."""
         if self._only is not None:
             self._only.on_ready(READ)  # it needs no asking
-            return
+            return 1
+        count = 0
         for _ in range(_POLLS):
             ready = self._epoll.poll(0, _BATCH)
             try:
@@ -180,8 +183,10 @@ class EpollWatch:
                     if fd in self._watched:
                         self.again(fd, self._watched[fd])
                 raise
+            count += len(ready)
             if len(ready) < 2 or self._epoll is None:
                 break  # as a rule nothing has come meanwhile
+        return count
 
     def _stay(self) -> None:
         """Await what comes next as the loop would, as long as nothing else is to be done.
@@ -197,9 +202,8 @@ class EpollWatch:
             scheduled = loop._scheduled
             if scheduled and scheduled[0]._when < until:
                 return
-            if not is_only_ready(self._outer, self._fd):
+            if not is_only_ready(self._outer, self._fd) or self._look() > _FEW:
                 return
-            self._look()
 
     # ------------------------------------------------------------------ time
 
