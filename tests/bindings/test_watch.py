@@ -214,6 +214,33 @@ def test_a_clock_of_somebodys_own_is_left_to_the_loop() -> None:
     loop.close()
 
 
+def test_a_server_holds_what_it_will_need(loop: asyncio.AbstractEventLoop) -> None:
+    """When its connections have taken all descriptors it is too late to ask for more."""
+    watching = EpollWatch(loop)
+    opened = 1 + quick.has_timer
+    watching.hold()
+    assert len(loop._selector.get_map()) == 1 + opened  # type: ignore[attr-defined]
+    reader = Reader(loop, watching, 10)
+    watching.call_at(time.monotonic(), loop.stop)
+    loop.run_forever()
+    reader.close()
+    assert len(loop._selector.get_map()) == 1 + opened  # type: ignore[attr-defined]
+    watching.release()
+    assert len(loop._selector.get_map()) == 1  # type: ignore[attr-defined]
+
+
+def test_what_is_in_use_outlives_the_server(loop: asyncio.AbstractEventLoop) -> None:
+    watching = EpollWatch(loop)
+    watching.hold()
+    reader = Reader(loop, watching, 10)
+    watching.release()
+    reader.peer.send(b"abc")
+    loop.run_forever()
+    assert reader.got == b"abc"
+    reader.close()
+    assert len(loop._selector.get_map()) == 1  # type: ignore[attr-defined]
+
+
 # ---------------------------------------------------------------------- turns that are taken over
 
 

@@ -18,10 +18,11 @@ from wsproto_views.serving import AsyncServer
 from wsproto_views.sockets import accept, listen_unix, listen_with, unlink_unix
 from wsproto_views.tls import Tls
 
+from .hub import hub
 from .sockets import SocketDriver, watches_sockets
 from .transports import TransportDriver
 from .view import WebSocketView
-from .watch import READ
+from .watch import READ, EpollWatch, LoopWatch
 
 __all__ = ["Server", "serve"]
 
@@ -47,6 +48,7 @@ class Server(AsyncServer[WebSocketView]):
         self._listeners = listeners
         self._ssl = ssl
         self._unix = unix
+        self._watch: EpollWatch | LoopWatch | None = None
         self._transports: list[asyncio.Server] = []  # where the loop cannot watch sockets
         self._resuming: asyncio.TimerHandle | None = None
 
@@ -65,6 +67,8 @@ class Server(AsyncServer[WebSocketView]):
 
     async def _start(self, backlog: int) -> None:
         if watches_sockets(self._loop):
+            self._watch = hub(self._loop).watch(self._loop)
+            self._watch.hold()
             self._resume()
             return
         options: dict[str, Any] = {"backlog": backlog}
@@ -112,6 +116,9 @@ class Server(AsyncServer[WebSocketView]):
             self._resuming = None
         elif not self._transports:
             self._pause()
+        if self._watch is not None:
+            self._watch.release()
+            self._watch = None
         for server in self._transports:
             server.close()
         listeners, self._listeners = self._listeners, []

@@ -30,7 +30,13 @@ cdef class EpollWatch:
     cdef double _rings_at
     cdef double _last
     cdef int _outer
+    cdef int _held
 
+    cpdef hold(self)
+    cpdef release(self)
+    cdef _open(self)
+    cdef _close(self)
+    cdef _open_timer(self)
     cpdef want(self, int fd, watched, int events)
     cpdef again(self, int fd, watched)
 

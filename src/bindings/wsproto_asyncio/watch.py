@@ -118,19 +118,45 @@ class EpollWatch:
         self._keeps_time = has_timer and is_monotonic(loop)
         self._timer: Any = None
         self._rings_at = 0.0  # what it is set to
+        self._held = 0  # by so many servers
         self._last = 0.0  # when the last turn ended
         self._outer = -1  # the loop's own epoll, where the next turn may be awaited here
 
+    def hold(self) -> None:
+        """Have the descriptors ready until ``release``: a server's connections may take all."""
+        if self._epoll is None:
+            self._open()
+        if self._keeps_time and self._timer is None:
+            self._open_timer()
+        self._held += 1
+
+    def release(self) -> None:
+        """Close them when they are not used any more."""
+        self._held -= 1
+        if not self._watched:
+            self._close()
+        if not self._alarms:
+            self._close_timer()
+
     # ------------------------------------------------------------------ sockets
+
+    def _open(self) -> None:
+        self._epoll = select.epoll()
+        self._fd = self._epoll.fileno()
+        self._loop.add_reader(self._fd, self._on_ready)
+        self._outer = _epoll_of(self._loop)
+
+    def _close(self) -> None:
+        if not self._held and self._epoll is not None:
+            self._loop.remove_reader(self._fd)
+            self._epoll.close()
+            self._epoll = None
 
     def want(self, fd: int, watched: Watched, events: int) -> None:
         """Watch for ``events`` from now on; 0: for nothing."""
+        if self._epoll is None:
+            self._open()
         epoll = self._epoll
-        if epoll is None:
-            epoll = self._epoll = select.epoll()
-            self._fd = epoll.fileno()
-            self._loop.add_reader(self._fd, self._on_ready)
-            self._outer = _epoll_of(self._loop)
         if not events:
             # Not a change to nothing: a broken socket would be told of again and again.
             with suppress(OSError):  # somebody else has closed it
@@ -148,9 +174,7 @@ class EpollWatch:
             if one.wanted == READ:
                 self._only = one
         elif not self._watched:
-            self._loop.remove_reader(self._fd)
-            epoll.close()
-            self._epoll = None
+            self._close()
 
     def again(self, fd: int, watched: Watched) -> None:
         """Tell again of what the socket is ready for already."""
@@ -234,8 +258,7 @@ class EpollWatch:
     def _ring_at(self, at: float) -> None:
         """Have the timer ring at ``at``, or before."""
         if self._timer is None:
-            self._timer = Timer()
-            self._loop.add_reader(self._timer.fd, self._on_ring)
+            self._open_timer()
         elif at >= self._rings_at > 0.0:
             return
         self._rings_at = at
@@ -258,8 +281,12 @@ class EpollWatch:
         else:
             self._close_timer()
 
+    def _open_timer(self) -> None:
+        self._timer = Timer()
+        self._loop.add_reader(self._timer.fd, self._on_ring)
+
     def _close_timer(self) -> None:
-        if self._timer is not None:
+        if not self._held and self._timer is not None:
             self._loop.remove_reader(self._timer.fd)
             self._timer.close()
             self._timer = None
@@ -271,6 +298,12 @@ class LoopWatch:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
+
+    def hold(self) -> None:
+        """There is nothing to have ready."""
+
+    def release(self) -> None:
+        """The end of ``hold``."""
 
     def want(self, fd: int, watched: Watched, events: int) -> None:
         """Watch for ``events`` from now on; 0: for nothing."""
