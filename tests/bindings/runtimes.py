@@ -1030,12 +1030,10 @@ RUNTIMES: dict[str, Callable[[], Runtime]] = {
     "anyio-asyncio": AnyioOnAsyncio,
     "anyio-trio": AnyioOnTrio,
     "threads": Threads,
+    # What other platforms are like.
+    "asyncio-without-epoll": AsyncioWithoutEpoll,
+    "uvloop-transports": UvloopTransports,
 }
-if not os.environ.get("CI"):  # a minute and a half of what other platforms are like
-    RUNTIMES |= {
-        "asyncio-without-epoll": AsyncioWithoutEpoll,
-        "uvloop-transports": UvloopTransports,
-    }
 if sys.version_info >= (3, 12):
     RUNTIMES["asyncio-eager"] = EagerTasks
 

@@ -333,6 +333,7 @@ FRAGMENTS = [(b"a", 200_000, False), (b"", 200_000, False), (b"a", 9_000, True),
 FRAGMENT_IDS = ["one byte", "empty", "one byte dribbled", "empty dribbled"]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("payload", "count", "bytewise"), FRAGMENTS, ids=FRAGMENT_IDS)
 def test_v12_tiny_fragments(payload: bytes, count: int, bytewise: bool) -> None:
     held_by_fragments(Role.SERVER, payload, count, bytewise)
@@ -346,11 +347,13 @@ def test_v13_many_fragments_are_legal(role: Role) -> None:
     assert rig.take() == [Message(b"a" * 4 * MSG, OpCode.BINARY)]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("payload", "count", "bytewise"), FRAGMENTS, ids=FRAGMENT_IDS)
 def test_v14_tiny_fragments_to_a_client(payload: bytes, count: int, bytewise: bool) -> None:
     held_by_fragments(Role.CLIENT, payload, count, bytewise)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("deliver", ["messages", "chunks"])
 @pytest.mark.parametrize("payload", [b"a", b""], ids=["one byte", "empty"])
 def test_v15_fragments_take_linear_time(role: Role, payload: bytes, deliver: str) -> None:
@@ -364,6 +367,7 @@ def test_v15_fragments_take_linear_time(role: Role, payload: bytes, deliver: str
     assert_linear(run, 20_000)
 
 
+@pytest.mark.exhaustive
 def test_v16_one_frame_in_single_bytes(role: Role) -> None:
     size = 128 * KIB
     connection = frozen(role)
@@ -475,6 +479,7 @@ def flooded(role: Role, flood: str, config: Config) -> tuple[int, int, bool]:
     return memory.held, wire, session.wants_read
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("flood", FLOODS)
 def test_e6_small_pieces_hold_at_most_twice_their_bytes(role: Role, flood: str) -> None:
     held, wire, reads = flooded(role, flood, LIMITED)
@@ -482,6 +487,7 @@ def test_e6_small_pieces_hold_at_most_twice_their_bytes(role: Role, flood: str) 
     assert held <= 2 * wire
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("flood", ["one byte fragments", "empty fragments", "deflated fragments"])
 def test_e6_chunks_hold_at_most_the_mark(role: Role, flood: str) -> None:
     """A chunk is an event and costs more than its byte, so here the mark is the bound."""
@@ -491,6 +497,7 @@ def test_e6_chunks_hold_at_most_the_mark(role: Role, flood: str) -> None:
     assert reads is (flood != "one byte fragments")
 
 
+@pytest.mark.exhaustive
 def test_e6_one_byte_reads_hold_at_most_twice_their_bytes(role: Role) -> None:
     connection = frozen(role)
     session = Session(connection, Hooks(on_message=print))
@@ -553,6 +560,7 @@ def test_v44_a_peer_that_does_not_read(role: Role) -> None:
     assert rig.connection.below_mark
 
 
+@pytest.mark.exhaustive
 def test_v45_a_million_pings_leave_nothing(role: Role) -> None:
     """A tenth of a million: what is kept for each would show as well."""
     connection = frozen(role)
@@ -588,6 +596,7 @@ def test_v45_unanswered_pings_of_ours_are_forgotten(role: Role) -> None:
     assert not connection._pings
 
 
+@pytest.mark.exhaustive
 def test_v46_one_pong_may_wait(role: Role) -> None:
     rig = Rig(role)
     connection = rig.connection
@@ -823,6 +832,7 @@ BEFORE = {
 }
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("state", BEFORE)
 @pytest.mark.parametrize("split", [False, True], ids=["at once", "byte by byte"])
 def test_b11_every_header(role: Role, state: str, split: bool) -> None:
@@ -858,6 +868,7 @@ SECONDS = (
 )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("phase", ["idle", "in text", "closing", "draining", "closed"])
 def test_b11_every_header_in_every_phase_of_a_connection(role: Role, phase: str) -> None:
     """All 65,536 through ``Connection``, and with both directions of closing."""
@@ -939,6 +950,7 @@ def outcome(role: Role, parts: Iterable[bytes]) -> tuple[list[Event], bytes]:
     return rig.events, bytes(rig.output)
 
 
+@pytest.mark.exhaustive
 def test_b12_every_split(role: Role) -> None:
     data = session(role)
     expected = outcome(role, [data])
@@ -1071,6 +1083,7 @@ def sequences() -> Iterator[bytes]:
     yield from map(bytes, itertools.product(leads, BORDERS, BORDERS, BORDERS))
 
 
+@pytest.mark.exhaustive
 def test_c1_all_short_sequences() -> None:
     """Against a machine made from the RFC's table: all of one and two bytes, borders of more."""
     reader = MessageReader(Config())
@@ -1091,6 +1104,7 @@ def test_c1_all_short_sequences() -> None:
     assert wrong == []
 
 
+@pytest.mark.exhaustive
 def test_c2_every_scalar_over_every_cut() -> None:
     """All 1,112,064 in one text, in pieces whose size and the characters' have no common factor."""
     everything = "".join(map(chr, itertools.chain(range(0xD800), range(0xE000, 0x110000))))
@@ -1176,6 +1190,7 @@ def usable(code: int) -> bool:
     return code in (1000, 1001, 1002, 1003, *range(1007, 1015)) or 3000 <= code < 5000
 
 
+@pytest.mark.exhaustive
 def test_c6_every_code_received(role: Role) -> None:
     head = Rig(role, key=bytes(4)).frame(0x88, b"xx")[:-2]
     for code in range(65_536):
@@ -1193,6 +1208,7 @@ def test_c6_every_code_received(role: Role) -> None:
             assert sent.code == 1002
 
 
+@pytest.mark.exhaustive
 def test_c6_every_code_sent(role: Role) -> None:
     for code in range(-1, 65_537):
         assert is_usable_close_code(code) == usable(code)

@@ -468,6 +468,7 @@ def test_ws_10_4_control(make_rig: MakeRig) -> None:
     assert rig.take() == [Ping(b"p" * 125), text("1234567890")]
 
 
+@pytest.mark.exhaustive
 def test_ws_10_4_buffer_time(role: Role) -> None:
     def run(count: int) -> None:
         rig = Rig(role, Config(max_frame_size=None), bytewise=True)
@@ -477,6 +478,7 @@ def test_ws_10_4_buffer_time(role: Role) -> None:
     assert_linear(run, 20_000)
 
 
+@pytest.mark.exhaustive
 def test_ws_10_4_buffer(role: Role) -> None:
     limit = 100_000
     rig = Rig(role, Config(max_message_size=limit), bytewise=True)

@@ -1037,6 +1037,7 @@ def _match(length: int, distance: int) -> bytes:
     )
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("bits", range(8, 16))
 def test_pmd_7_2_2_window_less(role: Role, bytewise: Bytewise, bits: int) -> None:
     rig = linked(role, bytewise, theirs_bits=bits)
@@ -1473,6 +1474,7 @@ def test_d4_truncation_can_pass(pmd: Open) -> None:
     assert pmd().hear(0xC1, HELLO[:3]) == [text("Heh")]
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("bits", [8, 9, 10, 11, 12, 13, 14])
 def test_d5_a_distance_over_the_window(role: Role, bytewise: Bytewise, bits: int) -> None:
     window = 2**bits

@@ -339,6 +339,7 @@ def test_ws_5_3_algo_out() -> None:
     assert rig.output == bytes.fromhex(HELLO)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("length", [*range(18), 65533, 65534, 65535, 65536, 65537, 65538, 65539])
 def test_ws_5_3_algo(length: int, bytewise: bool) -> None:
     payload = random.Random(length).randbytes(length)
@@ -560,6 +561,7 @@ def test_ws_5_4_no_meaning(rig: Rig, size: int) -> None:
     assert first == second == text(payload.decode())
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("payload", [b"a", b""], ids=["one byte", "empty"])
 def test_ws_5_4_many(role: Role, payload: bytes) -> None:
     def run(count: int) -> None:
@@ -572,6 +574,7 @@ def test_ws_5_4_many(role: Role, payload: bytes) -> None:
     assert_linear(run, 20_000)
 
 
+@pytest.mark.exhaustive
 def test_ws_5_4_many_are_accepted(role: Role) -> None:
     """There is no limit on the number of fragments: 1 MiB of one-byte ones is one message."""
     rig = Rig(role)

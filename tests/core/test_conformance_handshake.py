@@ -2259,6 +2259,7 @@ def test_a21_a_declined_offer_gives_way_to_the_next(feed: Feed) -> None:
     assert agreed_by_server(feed, "foo; a, foo; b=1", Picky("foo")) == []
 
 
+@pytest.mark.exhaustive
 def test_a22_a_thousand_offers() -> None:
     asked: list[Params] = []
 

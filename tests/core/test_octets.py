@@ -160,6 +160,7 @@ def _verdict(data: bytes, final: bool) -> int:
 _BORDERS = bytes.fromhex("00 7f 80 8f 90 9f a0 bf c0 c1 c2 df e0 e1 ec ed ee ef f0 f1 f3 f4 f5 ff")
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 def test_every_sequence_of_border_octets(size: int) -> None:
     """24 to the fourth: 331,776 sequences, and each octet of every class is among them."""

@@ -1275,6 +1275,7 @@ def test_reading_goes_on_at_half_also_while_it_listens() -> None:
     assert stage.reads()
 
 
+@pytest.mark.exhaustive
 def test_v45_a_million_pings_leave_nothing_behind() -> None:
     """Scaled to ten thousand of each here; the hooks are there but slow."""
     stage = Stage()
