@@ -108,7 +108,7 @@ $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 # it as well, so then all are made anew.
 $(BUILD_STAMP): $(DEV_STAMP) $(wildcard src/*/*.py src/*/*.pyx src/*/*.pxd src/*/extensions/*.py src/*/extensions/*.pxd src/bindings/*/*.py src/bindings/*/*.pxd)
 ifndef WSPROTO_PURE
-	@test -e $(JUST_BUILT) || $(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace --parallel 4 $(if $(filter %.pxd,$?),--force)
+	@test -e $(JUST_BUILT) || $(BIN)/python -c 'import setuptools; setuptools.setup()' --quiet build_ext --inplace $(if $(filter %.pxd,$?),--force)
 	@rm -rf build
 endif
 	@rm -f $(JUST_BUILT)
