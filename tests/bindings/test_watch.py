@@ -15,7 +15,7 @@ import pytest
 
 from tests.bindings.peer import Peer, connect_tcp
 from wsproto_asyncio import WebSocketView, quick, serve, watch
-from wsproto_asyncio.watch import READ, Alarm, EpollWatch, has_epoll, is_monotonic
+from wsproto_asyncio.watch import READ, Alarm, EpollWatch, Watched, has_epoll, is_monotonic
 
 pytestmark = [
     pytest.mark.skipif(not has_epoll, reason="there is no epoll here"),
@@ -30,13 +30,13 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
     loop.close()
 
 
-class Reader:
+class Reader(Watched):
     """Has a socket watched and reads ``piece`` bytes each time it is told."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, watch: EpollWatch, piece: int) -> None:
         self.loop = loop
         self.watch = watch
-        self.wanted = 0
+        super().__init__()
         self.piece = piece
         self.got = b""
         self.events = 0

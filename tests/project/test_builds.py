@@ -106,7 +106,7 @@ def _attributes(source: Path) -> dict[str, set[str]]:
 
 
 def _declared(pxd: Path, name: str) -> set[str]:
-    """What the class and its bases, of other .pxd files beside, declare."""
+    """What the class and its bases, of this .pxd or of others beside, declare."""
     text = pxd.read_text()
     body = re.split(r"^cdef class ", text, flags=re.MULTILINE)
     block = next(part for part in body if re.match(rf"{name}\b", part))
@@ -115,9 +115,8 @@ def _declared(pxd: Path, name: str) -> set[str]:
     )
     known = {word for line in lines for word in line.replace(" ", "").split(",")}
     if base := re.match(rf"{name}\((\w+)\)", block):
-        place = re.search(rf"^from \.(\w+) cimport {base[1]}$", text, re.MULTILINE)
-        assert place is not None
-        known |= _declared(pxd.with_name(f"{place[1]}.pxd"), base[1])
+        place = re.search(rf"^from \.(\w+) cimport .*\b{base[1]}\b", text, re.MULTILINE)
+        known |= _declared(pxd.with_name(f"{place[1]}.pxd") if place else pxd, base[1])
     return known
 
 

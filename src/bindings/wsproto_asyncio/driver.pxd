@@ -4,13 +4,14 @@ import cython
 
 from wsproto_core.connection cimport Connection as CConnection
 from wsproto_core.session cimport Session as CSession
+from .watch cimport Watched
 from .worker cimport Worker
 
 
 cdef object _OPEN
 
 
-cdef class Driver:
+cdef class Driver(Watched):
     cdef public object loop
     cdef public object now
     cdef size_t _thread

@@ -22,7 +22,7 @@ from wsproto_core import Session, Transport
 from wsproto_views import dispatch
 
 from .hub import hub
-from .watch import Alarm, is_monotonic
+from .watch import Alarm, Watched, is_monotonic
 from .worker import Worker
 
 __all__ = ["Driver"]
@@ -31,7 +31,7 @@ __all__ = ["Driver"]
 _OPEN = Transport.OPEN
 
 
-class Driver:
+class Driver(Watched):
     """Runs one session; subclasses bring the stream.
 
     A subclass implements ``_write``, ``_end_stream``, ``_set_reading`` and ``_look_at_buffer``, and
@@ -59,6 +59,7 @@ class Driver:
     ) -> None:
         """``begin`` makes the session when the stream is there; ``on_gone`` is told when all is
         over: the session finished and the stream closed."""
+        super().__init__()
         self.loop = asyncio.get_running_loop()
         # What loop.time() is as a rule, without a call in between.
         self.now: Callable[[], float] = (

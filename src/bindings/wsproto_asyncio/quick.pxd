@@ -12,6 +12,11 @@ cdef class Suspended:
 cpdef object start(coroutine)
 
 
+cdef class Runner:
+    cpdef _run(self, session, driver)
+    cdef _run_in(self, context, session, driver)
+
+
 cdef class Timer:
     cdef readonly int fd
 

@@ -7,9 +7,11 @@ import os
 import socket
 import time
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 __all__ = [
+    "Runner",
     "Suspended",
     "Timer",
     "has_timer",
@@ -63,6 +65,18 @@ def start(coroutine: Coroutine[Any, Any, object]) -> object:
         return Suspended(coroutine.send(None))
     except StopIteration as end:
         return end.value
+
+
+class Runner:
+    """Who runs something in a context of its own: ``_run``, a subclass's."""
+
+    __slots__ = ()
+
+    def _run(self, session: Any, driver: Any) -> None:
+        raise NotImplementedError("a subclass's")
+
+    def _run_in(self, context: Context, session: Any, driver: Any) -> None:
+        context.run(self._run, session, driver)
 
 
 class Timer:

@@ -11,6 +11,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes
 from cpython.object cimport PyObject
 
 __all__ = [
+    "Runner",
     "Suspended",
     "Timer",
     "has_timer",
@@ -63,6 +64,8 @@ cdef extern from "Python.h":
     PyObject *PyErr_SetFromErrno(PyObject *kind) except NULL
     PyObject *PyExc_OSError
     PyObject *Py_None
+    int PyContext_Enter(object context) except -1
+    int PyContext_Exit(object context) except -1
 
 cdef extern from *:
     """
@@ -165,6 +168,18 @@ cpdef object start(coroutine):
 
 cdef PyObject *_raise() except NULL:
     return NULL  # the error is set already
+
+
+cdef class Runner:
+    cpdef _run(self, session, driver):
+        raise NotImplementedError("a subclass's")
+
+    cdef _run_in(self, context, session, driver):
+        PyContext_Enter(context)
+        try:
+            self._run(session, driver)
+        finally:
+            PyContext_Exit(context)
 
 
 cdef class Timer:

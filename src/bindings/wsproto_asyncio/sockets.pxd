@@ -19,7 +19,6 @@ cdef class SocketDriver(Driver):
     cdef object _tls
     cdef object _backlog
     cdef object _plain
-    cdef public int wanted
     cdef bint _writing
     cdef bint _over
     cdef bint _shut

@@ -63,7 +63,6 @@ class SocketDriver(Driver):
         self._fd = sock.fileno()
         self._buffer = self._hub.buffer
         self._watch = self._hub.watch(self.loop)
-        self.wanted = 0  # see watch.py
         self._tls = tls
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
         self._plain: deque[memoryview] | None = None  # waits to be encrypted
@@ -137,13 +136,13 @@ class SocketDriver(Driver):
                 self._received_end()
             return
         tls.feed(data)
-        ended = not data
+        ended, buffer = not data, self._buffer
         try:
             if tls.is_open or tls.shake():
                 # Before anything is sent, for that may be the end of the stream.
-                while plain := tls.read():
-                    self.session.received(plain, self.now())
-                ended = ended or plain is not None
+                while size := tls.read_into(buffer):  # what came through it is with TLS by now
+                    self.session.received(buffer[:size], self.now())
+                ended = ended or size is not None
         except ssl.SSLError as error:
             self._flush_records(tls)  # the alert
             self._close(error)

@@ -15,13 +15,18 @@ cdef class Alarm:
     cdef public object watch
 
 
+cdef class Watched:
+    cdef public int wanted
+    cpdef on_ready(self, int events)
+
+
 cdef class EpollWatch:
     cdef object __weakref__
     cdef object _loop
     cdef object _epoll
     cdef int _fd
     cdef dict _watched
-    cdef object _only
+    cdef Watched _only
     cdef list _alarms
     cdef object _serial
     cdef Py_ssize_t _dropped
@@ -30,6 +35,7 @@ cdef class EpollWatch:
     cdef double _rings_at
     cdef double _last
     cdef int _outer
+    cdef object _callbacks
     cdef int _held
 
     cpdef hold(self)
@@ -37,13 +43,13 @@ cdef class EpollWatch:
     cdef _open(self)
     cdef _close(self)
     cdef _open_timer(self)
-    cpdef want(self, int fd, watched, int events)
-    cpdef again(self, int fd, watched)
+    cpdef want(self, int fd, Watched watched, int events)
+    cpdef again(self, int fd, Watched watched)
 
     @cython.locals(now=double, dense=bint, few=bint)
     cpdef _on_ready(self)
 
-    @cython.locals(count=Py_ssize_t)
+    @cython.locals(count=Py_ssize_t, found=Watched)
     cdef Py_ssize_t _look(self) except -1
 
     @cython.locals(until=double)
@@ -53,3 +59,11 @@ cdef class EpollWatch:
     cdef _ring_at(self, double at)
     cpdef _on_ring(self)
     cdef _close_timer(self)
+
+
+cdef class UvloopWatch(EpollWatch):
+    cpdef want(self, int fd, Watched watched, int events)
+    cpdef again(self, int fd, Watched watched)
+
+
+cdef _watch_in(loop, int fd, Watched watched, int events)

@@ -4,7 +4,8 @@
 A loop spends more on telling of a ready socket, or on keeping a timer, than the protocol does on a
 small message. So the connections of one loop share one epoll and one timer of the system, and the
 loop watches only these. While messages follow close upon another, and nothing else is to be done,
-the next one is awaited right here. Where there is no epoll, the loop does all of it.
+the next one is awaited right here. uvloop spends little, and tells of each socket itself. Where there
+is no epoll, the loop does all of it.
 
 Tests: ``tests/bindings/test_watch.py``, ``tests/bindings/test_contract.py``.
 """
@@ -16,7 +17,7 @@ import selectors
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .quick import Timer, has_timer, has_wait, is_only_ready
 
@@ -27,6 +28,7 @@ __all__ = [
     "EpollWatch",
     "LoopWatch",
     "Watched",
+    "epoll_watch",
     "has_epoll",
     "is_monotonic",
 ]
@@ -47,7 +49,11 @@ has_epoll = hasattr(select, "epoll")
 
 def is_monotonic(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the loop's clock is ``time.monotonic()``, and not one of somebody's tests."""
-    return type(loop).time is asyncio.BaseEventLoop.time or type(loop).__module__ == "uvloop"
+    return type(loop).time is asyncio.BaseEventLoop.time or _is_uvloop(loop)
+
+
+def _is_uvloop(loop: asyncio.AbstractEventLoop) -> bool:
+    return type(loop).__module__ == "uvloop"
 
 
 def _epoll_of(loop: Any) -> int:
@@ -63,17 +69,19 @@ def _epoll_of(loop: Any) -> int:
     return -1
 
 
-class Watched(Protocol):
-    """Who has a socket watched."""
-
-    loop: asyncio.AbstractEventLoop
+class Watched:
+    """Who has a socket watched; to be subclassed."""
 
     wanted: int
     """What is watched for; kept by the watch."""
 
+    def __init__(self) -> None:
+        self.wanted = 0
+
     def on_ready(self, events: int) -> None:
         """Go on. The socket is ready for some of ``READ`` and ``WRITE``, or broken or ended: any
         other bit. It is not told again of what is left unread: see ``again``."""
+        raise NotImplementedError("a subclass's")
 
 
 class Alarm:
@@ -121,6 +129,7 @@ class EpollWatch:
         self._held = 0  # by so many servers
         self._last = 0.0  # when the last turn ended
         self._outer = -1  # the loop's own epoll, where the next turn may be awaited here
+        self._callbacks: Any = ()  # what it is to call next, there
 
     def hold(self) -> None:
         """Have the descriptors ready until ``release``: a server's connections may take all."""
@@ -145,6 +154,8 @@ class EpollWatch:
         self._fd = self._epoll.fileno()
         self._loop.add_reader(self._fd, self._on_ready)
         self._outer = _epoll_of(self._loop)
+        if self._outer >= 0:
+            self._callbacks = self._loop._ready
 
     def _close(self) -> None:
         if not self._held and self._epoll is not None:
@@ -222,7 +233,7 @@ class EpollWatch:
             return  # it tells of callbacks that take long
         until = time.monotonic() + _STAY
         self._ring_at(until)  # which is for the loop
-        while not (loop._ready or loop._stopping or self._epoll is None):
+        while not (self._callbacks or loop._stopping or self._epoll is None):
             scheduled = loop._scheduled
             if scheduled and scheduled[0]._when < until:
                 return
@@ -293,6 +304,36 @@ class EpollWatch:
             self._rings_at = 0.0
 
 
+class UvloopWatch(EpollWatch):
+    """The same on uvloop, where an epoll behind its own takes longer than a callback for each.
+
+    But a socket that is broken it stops watching without a word: the epoll tells of that.
+    """
+
+    def want(self, fd: int, watched: Watched, events: int) -> None:
+        """Watch for ``events`` from now on; 0: for nothing."""
+        if self._epoll is None:
+            self._open()
+        if not watched.wanted:
+            self._epoll.register(fd, _EDGE)  # errors are told without being asked for
+            self._watched[fd] = watched
+        _watch_in(self._loop, fd, watched, events)
+        if not events:
+            with suppress(OSError):  # somebody else has closed it
+                self._epoll.unregister(fd)
+            del self._watched[fd]
+            if not self._watched:
+                self._close()
+
+    def again(self, fd: int, watched: Watched) -> None:
+        """The loop tells again anyway."""
+
+
+def epoll_watch(loop: asyncio.AbstractEventLoop) -> EpollWatch:
+    """What watches the sockets of this loop."""
+    return UvloopWatch(loop) if _is_uvloop(loop) else EpollWatch(loop)
+
+
 class LoopWatch:
     """The same, where the loop watches each socket."""
 
@@ -307,18 +348,7 @@ class LoopWatch:
 
     def want(self, fd: int, watched: Watched, events: int) -> None:
         """Watch for ``events`` from now on; 0: for nothing."""
-        loop, changed = self._loop, watched.wanted ^ events
-        watched.wanted = events
-        if changed & READ:
-            if events & READ:
-                loop.add_reader(fd, watched.on_ready, READ)
-            else:
-                loop.remove_reader(fd)
-        if changed & WRITE:
-            if events & WRITE:
-                loop.add_writer(fd, watched.on_ready, WRITE)
-            else:
-                loop.remove_writer(fd)
+        _watch_in(self._loop, fd, watched, events)
 
     def again(self, fd: int, watched: Watched) -> None:
         """The loop tells again anyway."""
@@ -326,3 +356,19 @@ class LoopWatch:
     def call_at(self, at: float, call: Callable[[], None]) -> asyncio.Handle:
         """Call it at ``at``, in seconds of the loop's clock."""
         return self._loop.call_at(at, call)
+
+
+def _watch_in(loop: asyncio.AbstractEventLoop, fd: int, watched: Watched, events: int) -> None:
+    """Have the loop watch for ``events``."""
+    changed = watched.wanted ^ events
+    watched.wanted = events
+    if changed & READ:
+        if events & READ:
+            loop.add_reader(fd, watched.on_ready, READ)
+        else:
+            loop.remove_reader(fd)
+    if changed & WRITE:
+        if events & WRITE:
+            loop.add_writer(fd, watched.on_ready, WRITE)
+        else:
+            loop.remove_writer(fd)

@@ -30,7 +30,7 @@ from wsproto_views.dispatch import (
     returned,
 )
 
-from .quick import Suspended, start
+from .quick import Runner, Suspended, start
 
 if TYPE_CHECKING:
     from wsproto_core import Call
@@ -43,7 +43,7 @@ _enter_task = asyncio._enter_task
 _leave_task = asyncio._leave_task
 
 
-class Worker:
+class Worker(Runner):
     """A task, and what it waits for between hooks: as far as asyncio can tell, a future."""
 
     _asyncio_future_blocking: bool
@@ -66,10 +66,9 @@ class Worker:
         self._loop = loop
         self._asyncio_future_blocking = False
         self._wake_up: Callable[[Worker], None] | None = None
-        self._within: Any = None  # the task's context to run in, when the task waits
+        self._context: Context | None = None  # the task's, when the task waits
         self._running = False  # a hook, here
         self._error: BaseException | None = None
-        self._runs: Any = self._run  # bound once
         self.stopped = False
         self.begun = None
         self.task: asyncio.Task[None] = asyncio.Task(work(self), loop=loop, **_EAGER)
@@ -83,7 +82,8 @@ class Worker:
             self._running = True
             _enter_task(self._loop, self.task)
             try:
-                self._within(self._runs, session, driver)
+                assert self._context is not None  # it waits
+                self._run_in(self._context, session, driver)
             except BaseException as error:  # noqa: BLE001 - the task ends with it
                 self._error = error
             finally:
@@ -124,12 +124,12 @@ class Worker:
         """Let the task go on, here and now, to its next suspension."""
         wake_up, self._wake_up = self._wake_up, None
         if wake_up is not None:
-            self._within(wake_up, self)
+            assert self._context is not None
+            self._context.run(wake_up, self)
 
     def stop(self) -> None:
         """Let the task come to its end. Not from inside a task."""
         self.stopped = True
-        self._runs = None  # it holds this
         self._step()
 
     # ------------------------------------------------------------------ what a task asks of it
@@ -148,7 +148,7 @@ class Worker:
         """The task waits: ``wake_up`` steps it."""
         self._wake_up = wake_up
         assert context is not None  # a task always gives its own
-        self._within = context.run
+        self._context = context
 
     def result(self) -> None:
         """What the waiting gave: nothing, or why the task has to end."""

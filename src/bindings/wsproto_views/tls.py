@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """TLS without a stream of its own: ``Tls``, bytes in and bytes out, and the ``Wire`` that uses it.
 
 ``ssl.SSLObject`` does no I/O. So a write costs no turn of a scheduler, a read of the socket brings
@@ -28,7 +29,16 @@ def client_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
 class Tls:
     """TLS of one stream, over memory. What is said before the handshake waits with the caller."""
 
-    __slots__ = ("_fault", "_incoming", "_object", "_outgoing", "_over", "is_ended", "is_open")
+    __slots__ = (
+        "_fault",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_over",
+        "_records",
+        "is_ended",
+        "is_open",
+    )
 
     is_open: bool
     """Whether the handshake is through."""
@@ -45,6 +55,8 @@ class Tls:
             server_side=server_hostname is None,
             server_hostname=server_hostname,
         )
+        # What it reads with. To ask for each record through two layers takes as long as the record.
+        self._records = getattr(self._object, "_sslobj", self._object)
         self.is_open = False
         self.is_ended = False
         self._over = False  # the peer's direction has ended
@@ -69,29 +81,47 @@ class Tls:
     def read(self) -> bytes | None:
         """What can be read of what is here, about 64 KiB; empty at the end, ``None`` if more must
         come first. Raises ``ssl.SSLError``, after what came before the bad record."""
-        incoming, parts, size = self._incoming, [], 0
-        try:
-            # Not with nothing there: asked at the end of a stream without close_notify, OpenSSL
-            # would not send any more either.
-            while not self._over and size < READ_SIZE:
-                if not (incoming.pending or self._object.pending()):
-                    break
-                data = self._object.read(READ_SIZE)  # a record holds 16 KiB at most
-                self._over = not data
-                parts.append(data)
-                size += len(data)
-        except ssl.SSLWantReadError:
-            pass
-        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
-            self._over = True
-        except ssl.SSLError as error:
-            self._fault = error
+        parts, size = [], 0
+        while size < READ_SIZE and (data := self._record(READ_SIZE)):
+            parts.append(data)
+            size += len(data)
         if size:
             return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"" if self._at_end() else None
+
+    def read_into(self, room: memoryview) -> int | None:
+        """The same, as much as there is room for: how many bytes."""
+        size = 0
+        while size < len(room) and (count := self._record(len(room) - size, room[size:])):
+            size += count
+        return size if size or self._at_end() else None
+
+    def _record(self, size: int, *room: memoryview) -> Any:
+        """At most ``size`` bytes of the next record, or how many went into ``room``. Nothing: it is
+        over, or a fault, or more must come."""
+        # Not with nothing there: asked at the end of a stream without close_notify, OpenSSL would
+        # not send any more either.
+        if self._over or not (self._incoming.pending or self._records.pending()):
+            return 0
+        try:
+            data = self._records.read(size, *room)
+        except ssl.SSLWantReadError:
+            return 0
+        except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            data = 0
+        except ssl.SSLError as error:
+            self._fault = error
+            return 0
+        if not data:
+            self._over = True
+        return data
+
+    def _at_end(self) -> bool:
+        """With nothing to read: whether nothing will come. Raises the fault, if there is one."""
         if self._fault is not None:
             raise self._fault
         # An end without close_notify is not told apart: a WebSocket has its own Close.
-        return b"" if self._over or incoming.eof else None
+        return bool(self._over or self._incoming.eof)
 
     def write(self, data: bytes | memoryview) -> int:
         """Encrypt; returns how many bytes."""
