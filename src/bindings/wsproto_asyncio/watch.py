@@ -4,8 +4,8 @@
 A loop spends more on telling of a ready socket, or on keeping a timer, than the protocol does on a
 small message. So the connections of one loop share one epoll and one timer of the system, and the
 loop watches only these. While messages follow close upon another, and nothing else is to be done,
-the next one is awaited right here. uvloop spends little, and tells of each socket itself. Where there
-is no epoll, the loop does all of it.
+the next one is awaited right here. uvloop spends little, and tells of each socket itself. Where
+there is no epoll, the loop does all of it.
 
 Tests: ``tests/bindings/test_watch.py``, ``tests/bindings/test_contract.py``.
 """
