@@ -9,6 +9,7 @@ from .worker cimport Worker
 
 
 cdef object _OPEN
+cdef int _AT_ONCE
 
 
 cdef class Driver(Watched):
@@ -28,6 +29,7 @@ cdef class Driver(Watched):
     cdef public object _hub
     cdef public object _flushed
     cdef public bint _starting
+    cdef public int _settled
     cdef public list _waiters
     cdef public list _workers
     cdef public list _idle

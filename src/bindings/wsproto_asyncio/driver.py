@@ -29,6 +29,7 @@ __all__ = ["Driver"]
 
 
 _OPEN = Transport.OPEN
+_AT_ONCE = 8  # waits that are over at once, before the loop gets its turn
 
 
 class Driver(Watched):
@@ -78,6 +79,7 @@ class Driver(Watched):
         self._hub = hub(self.loop)
         self._flushed = 0  # the last turn of the hub in which it was
         self._starting = False  # a worker's task is due to begin
+        self._settled = 0  # waits in this turn that were over at once
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] | None = None
         self._workers: list[Worker] = []
         self._idle: list[Worker] = []  # those of them that wait for hooks
@@ -168,8 +170,11 @@ class Driver(Watched):
         self._write()  # it may have waited for no more than this
         if predicate():
             # Who sends in a loop must not keep the loop from the rest, nor from the news that the
-            # peer is gone.
-            await asyncio.sleep(0)
+            # peer is gone. But a hook that answers with a large message need not become a task's.
+            if self.session.attended and self._settled < _AT_ONCE:
+                self._settled += 1
+            else:
+                await asyncio.sleep(0)
             return
         waiter = self.loop.create_future()
         entry = (predicate, waiter)
@@ -243,6 +248,7 @@ class Driver(Watched):
     def _run_calls(self) -> None:
         session = self.session
         session.attended = self._thread
+        self._settled = 0
         try:
             while not (self._pausing or self._starting):
                 if self._idle:
