@@ -101,7 +101,9 @@ $(DEMO_STAMP): $(VENV_STAMP) pyproject.toml
 
 $(DEV_STAMP): $(VENV_STAMP) pyproject.toml
 	$(PIP) install --editable ".[all]" --group dev
-	@touch $@ $(DEMO_STAMP) $(if $(wildcard src/wsproto_core/octets.*.so src/wsproto_core/octets.*.pyd),,$(JUST_BUILT))
+	@touch $@ $(DEMO_STAMP)
+	@# Expanded before pip runs: whether it was built before, and might now be of older sources.
+	@test -n "$(wildcard src/wsproto_core/octets.*.so)" || ! ls src/wsproto_core/octets.*.so >/dev/null 2>&1 || touch $(JUST_BUILT)
 
 # Installing has built it; this does it again after a change. Where there is no compiler, or where
 # WSPROTO_PURE is set, the pure build is used. A changed .pxd changes modules that do not lie beside

@@ -5,6 +5,7 @@ import gc
 import selectors
 import signal
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,9 +14,17 @@ from typing import Any
 
 import pytest
 
-from tests.bindings.peer import Peer, connect_tcp
+from tests.bindings.peer import DEADLINE, Peer, connect_tcp
 from wsproto_asyncio import WebSocketView, quick, serve, watch
-from wsproto_asyncio.watch import READ, Alarm, EpollWatch, Watched, has_epoll, is_monotonic
+from wsproto_asyncio.watch import (
+    READ,
+    Alarm,
+    EpollWatch,
+    Watched,
+    epoll_watch,
+    has_epoll,
+    is_monotonic,
+)
 
 pytestmark = [
     pytest.mark.skipif(not has_epoll, reason="there is no epoll here"),
@@ -89,6 +98,47 @@ def test_an_end_behind_the_data_is_told_with_it(loop: asyncio.AbstractEventLoop)
     assert reader.events & ~READ
     other.close()
     reader.close()
+
+
+def test_who_is_interrupted_leaves_the_others_their_errors_on_uvloop() -> None:
+    """The epoll alone tells of them for certain, and only once by itself."""
+    uvloop = pytest.importorskip("uvloop")
+    loop = uvloop.new_event_loop()
+    watching = epoll_watch(loop)
+    told: list[Watched] = []
+
+    class Broken(Watched):
+        def __init__(self) -> None:
+            super().__init__()
+            with socket.create_server(("127.0.0.1", 0)) as listener:
+                self.peer = connect_tcp(listener.getsockname()[1])
+                self.sock, _ = listener.accept()
+            self.sock.setblocking(False)
+            watching.want(self.sock.fileno(), self, READ)
+
+        def on_ready(self, events: int) -> None:
+            if events == READ or self in told:
+                return  # the loop's
+            told.append(self)
+            if len(told) == 1:
+                raise KeyboardInterrupt
+            if len(told) == len(broken):
+                loop.stop()
+
+    broken = [Broken() for _ in range(3)]
+    for each in broken:
+        # No lingering: a reset.
+        each.peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        each.peer.close()
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.call_later(DEADLINE, loop.stop)
+    loop.run_forever()
+    for each in broken:
+        watching.want(each.sock.fileno(), each, 0)
+        each.sock.close()
+    loop.close()
+    assert len(told) == len(broken)
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(1)])

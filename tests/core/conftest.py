@@ -20,7 +20,12 @@ def role(request: pytest.FixtureRequest) -> "Role":
     return role
 
 
-@pytest.fixture(params=[False, True], ids=["at once", "byte by byte"])
+@pytest.fixture(
+    params=[
+        pytest.param(False, id="at once"),
+        pytest.param(True, id="byte by byte", marks=pytest.mark.exhaustive),
+    ]
+)
 def bytewise(request: pytest.FixtureRequest) -> bool:
     """Every row that feeds bytes runs both ways."""
     return bool(request.param)

@@ -68,7 +68,8 @@ def start(coroutine: Coroutine[Any, Any, object]) -> object:
 
 
 class Runner:
-    """Who runs something in a context of its own: ``_run``, a subclass's."""
+    """Who runs something in a context of its own: ``_run``, a subclass's. (No ABC: a compiled class
+    can be none.)"""
 
     __slots__ = ()
 

@@ -42,6 +42,7 @@ cdef class EpollWatch:
     cpdef release(self)
     cdef _open(self)
     cdef _close(self)
+    cdef _forget(self, int fd)
     cdef _open_timer(self)
     cpdef want(self, int fd, Watched watched, int events)
     cpdef again(self, int fd, Watched watched)

@@ -70,7 +70,7 @@ def _epoll_of(loop: Any) -> int:
 
 
 class Watched:
-    """Who has a socket watched; to be subclassed."""
+    """Who has a socket watched; to be subclassed. (No ABC: a compiled class can be none.)"""
 
     wanted: int
     """What is watched for; kept by the watch."""
@@ -170,9 +170,7 @@ class EpollWatch:
         epoll = self._epoll
         if not events:
             # Not a change to nothing: a broken socket would be told of again and again.
-            with suppress(OSError):  # somebody else has closed it
-                epoll.unregister(fd)
-            del self._watched[fd]
+            self._forget(fd)
         elif watched.wanted:
             epoll.modify(fd, events | _HALF | _EDGE)
         else:
@@ -184,7 +182,12 @@ class EpollWatch:
             (one,) = self._watched.values()
             if one.wanted == READ:
                 self._only = one
-        elif not self._watched:
+
+    def _forget(self, fd: int) -> None:
+        with suppress(OSError):  # somebody else has closed it
+            self._epoll.unregister(fd)
+        del self._watched[fd]
+        if not self._watched:
             self._close()
 
     def again(self, fd: int, watched: Watched) -> None:
@@ -319,14 +322,11 @@ class UvloopWatch(EpollWatch):
             self._watched[fd] = watched
         _watch_in(self._loop, fd, watched, events)
         if not events:
-            with suppress(OSError):  # somebody else has closed it
-                self._epoll.unregister(fd)
-            del self._watched[fd]
-            if not self._watched:
-                self._close()
+            self._forget(fd)
 
     def again(self, fd: int, watched: Watched) -> None:
-        """The loop tells again anyway."""
+        """Tell again of an error. Of all else the loop tells again anyway."""
+        self._epoll.modify(fd, _EDGE)
 
 
 def epoll_watch(loop: asyncio.AbstractEventLoop) -> EpollWatch:
