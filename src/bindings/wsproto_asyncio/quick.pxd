@@ -1,6 +1,7 @@
 # The C types of quick.pyx, for the compiled modules that call it.
 
 
+cpdef part(buffer, Py_ssize_t size)
 cpdef receive(sock, int fd, buffer)
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2
 

@@ -17,6 +17,7 @@ __all__ = [
     "has_timer",
     "has_wait",
     "is_only_ready",
+    "part",
     "receive",
     "send",
     "start",
@@ -26,6 +27,11 @@ _os: Any = os
 
 has_timer = hasattr(os, "timerfd_create")  # from Python 3.13; the compiled build has it earlier
 has_wait = False  # is_only_ready
+
+
+def part(buffer: memoryview, size: int) -> memoryview | bytes:
+    """The first ``size`` bytes of ``buffer``: a part of it, or if it is small perhaps a copy."""
+    return buffer[:size]
 
 
 def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | bytes | None:

@@ -17,6 +17,7 @@ __all__ = [
     "has_timer",
     "has_wait",
     "is_only_ready",
+    "part",
     "receive",
     "send",
     "start",
@@ -112,6 +113,17 @@ has_wait = has_linux != 0
 
 cdef Py_ssize_t _SMALL = 1 << 14  # bytes: less is copied sooner than a view is made
 cdef Py_ssize_t _LARGE = 1 << 14  # bytes: to copy as much into the system takes a while
+
+
+cpdef part(buffer, Py_ssize_t size):
+    cdef Py_buffer view
+    if size > _SMALL:
+        return buffer[:size]
+    PyObject_GetBuffer(buffer, &view, PyBUF_SIMPLE)
+    try:
+        return PyBytes_FromStringAndSize(<char *> view.buf, min(size, view.len))
+    finally:
+        PyBuffer_Release(&view)
 
 
 cpdef receive(sock, int fd, buffer):

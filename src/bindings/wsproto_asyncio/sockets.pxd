@@ -3,7 +3,8 @@
 import cython
 
 from .driver cimport Driver
-from .quick cimport receive, send
+from wsproto_views.tls cimport Tls as CTls
+from .quick cimport part, receive, send
 
 
 cdef Py_ssize_t _READS
@@ -16,7 +17,7 @@ cdef class SocketDriver(Driver):
     cdef object _buffer
     cdef object _watch
     cdef int _fd
-    cdef object _tls
+    cdef CTls _tls
     cdef object _backlog
     cdef object _plain
     cdef bint _writing
@@ -30,7 +31,7 @@ cdef class SocketDriver(Driver):
     cpdef _call_at(self, double at)
     cdef _on_writable(self)
     cdef _received_end(self)
-    cdef _received_records(self, tls, data)
+    cdef _received_records(self, CTls tls, data)
 
     @cython.locals(output=list)
     cpdef _write(self)
@@ -38,8 +39,9 @@ cdef class SocketDriver(Driver):
     @cython.locals(sent=Py_ssize_t, size=Py_ssize_t)
     cdef _send(self, list output)
     cdef _send_backlog(self)
-    cdef _encrypt(self, tls)
-    cdef _flush_records(self, tls)
+    cdef _write_through(self, CTls tls, list output)
+    cdef _encrypt(self, CTls tls)
+    cdef _flush_records(self, CTls tls)
     cpdef _look_at_buffer(self)
     cpdef _end_stream(self, wanted)
     cdef _close(self, error)

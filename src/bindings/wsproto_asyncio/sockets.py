@@ -23,7 +23,7 @@ from wsproto_views.wires import join_small
 
 from .driver import Driver
 from .hub import BUFFER
-from .quick import receive, send
+from .quick import part, receive, send
 from .watch import READ, WRITE, Alarm, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]
@@ -141,13 +141,14 @@ class SocketDriver(Driver):
             if tls.is_open or tls.shake():
                 # Before anything is sent, for that may be the end of the stream.
                 while size := tls.read_into(buffer):  # what came through it is with TLS by now
-                    self.session.received(buffer[:size], self.now())
+                    self.session.received(part(buffer, size), self.now())
                 ended = ended or size is not None
         except ssl.SSLError as error:
             self._flush_records(tls)  # the alert
             self._close(error)
             return
-        self._encrypt(tls)  # what was said before the handshake was through
+        if self._plain:
+            self._encrypt(tls)  # what was said before the handshake was through
         self._flush_records(tls)
         if ended and not (self._over or self._gone):
             self._received_end()
@@ -163,10 +164,7 @@ class SocketDriver(Driver):
         if not output or self._gone or not self._writing:
             return
         if self._tls is not None:
-            if self._plain is None:
-                self._plain = deque()
-            self._plain.extend(map(memoryview, output))
-            self._encrypt(self._tls)
+            self._write_through(self._tls, output)
             return
         if len(output) > 1:
             output = join_small(output)
@@ -223,6 +221,18 @@ class SocketDriver(Driver):
                 self._encrypt(self._tls)
         if not self._gone:
             self._look_at_buffer()
+
+    def _write_through(self, tls: Tls, output: "list[bytes]") -> None:
+        """The same through TLS."""
+        waits = self._plain or self._backlog or not tls.is_open
+        if not waits and len(output) == 1 and len(output[0]) <= _RECORD:
+            tls.write(output[0])
+            self._flush_records(tls)
+            return
+        if self._plain is None:
+            self._plain = deque()
+        self._plain.extend(map(memoryview, output))
+        self._encrypt(tls)
 
     def _encrypt(self, tls: Tls) -> None:
         """Turn what waits into records, while the system takes them."""

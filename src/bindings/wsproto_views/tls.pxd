@@ -7,9 +7,12 @@ cdef class Tls:
     cdef public bint is_open
     cdef public bint is_ended
     cdef object _incoming
-    cdef object _outgoing
     cdef object _object
-    cdef object _records
+    cdef object _feed
+    cdef object _take
+    cdef object _read
+    cdef object _write
+    cdef bint _full
     cdef bint _over
     cdef object _fault
 
@@ -19,8 +22,10 @@ cdef class Tls:
     @cython.locals(size=Py_ssize_t)
     cpdef read(self)
 
-    @cython.locals(size=Py_ssize_t, count=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, count=Py_ssize_t, most=Py_ssize_t)
     cpdef read_into(self, room)
+    cdef bint _has_more(self) except -1
+    cdef _record(self, Py_ssize_t size, room)
     cdef bint _at_end(self) except -1
     cpdef write(self, data)
     cpdef end(self)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Tls", "TlsWire", "client_context"]
 
+_RECORD = 1 << 14  # bytes: more does no record hold (RFC 8446 5.1)
+
 
 def client_context(context: ssl.SSLContext | None) -> ssl.SSLContext:
     """``context``, or the default one, which verifies the certificate and its name."""
@@ -31,11 +33,14 @@ class Tls:
 
     __slots__ = (
         "_fault",
+        "_feed",
+        "_full",
         "_incoming",
         "_object",
-        "_outgoing",
         "_over",
-        "_records",
+        "_read",
+        "_take",
+        "_write",
         "is_ended",
         "is_open",
     )
@@ -48,15 +53,18 @@ class Tls:
 
     def __init__(self, context: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
         """With ``server_hostname`` a client, which sends (SNI) and verifies it; else a server."""
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._object = context.wrap_bio(
             self._incoming,
-            self._outgoing,
+            outgoing,
             server_side=server_hostname is None,
             server_hostname=server_hostname,
         )
-        # What it reads with. To ask for each record through two layers takes as long as the record.
-        self._records = getattr(self._object, "_sslobj", self._object)
+        # What it reads and writes with: through another layer takes as long as a small record.
+        inner: Any = getattr(self._object, "_sslobj", self._object)
+        self._read, self._write = inner.read, inner.write
+        self._feed, self._take = self._incoming.write, outgoing.read
+        self._full = False  # the last read took all it could, and more of the record may be left
         self.is_open = False
         self.is_ended = False
         self._over = False  # the peer's direction has ended
@@ -74,7 +82,7 @@ class Tls:
     def feed(self, data: bytes | memoryview) -> None:
         """Take what came from the peer; no bytes are the end."""
         if data:
-            self._incoming.write(data)
+            self._feed(data)
         else:
             self._incoming.write_eof()
 
@@ -82,7 +90,7 @@ class Tls:
         """What can be read of what is here, about 64 KiB; empty at the end, ``None`` if more must
         come first. Raises ``ssl.SSLError``, after what came before the bad record."""
         parts, size = [], 0
-        while size < READ_SIZE and (data := self._record(READ_SIZE)):
+        while size < READ_SIZE and self._has_more() and (data := self._record(_RECORD, None)):
             parts.append(data)
             size += len(data)
         if size:
@@ -91,20 +99,26 @@ class Tls:
 
     def read_into(self, room: memoryview) -> int | None:
         """The same, as much as there is room for: how many bytes."""
-        size = 0
-        while size < len(room) and (count := self._record(len(room) - size, room[size:])):
+        size, most = 0, len(room)
+        while size < most and self._has_more():
+            count = self._record(most - size, room[size:] if size else room)
+            if not count:
+                break
             size += count
+            self._full = size == most
         return size if size or self._at_end() else None
 
-    def _record(self, size: int, *room: memoryview) -> Any:
+    def _has_more(self) -> bool:
+        """Whether to ask OpenSSL. Not with nothing there: asked at the end of a stream without
+        close_notify, it would not send any more either."""
+        return not self._over and bool(self._full or self._incoming.pending)
+
+    def _record(self, size: int, room: memoryview | None) -> Any:
         """At most ``size`` bytes of the next record, or how many went into ``room``. Nothing: it is
         over, or a fault, or more must come."""
-        # Not with nothing there: asked at the end of a stream without close_notify, OpenSSL would
-        # not send any more either.
-        if self._over or not (self._incoming.pending or self._records.pending()):
-            return 0
+        self._full = False
         try:
-            data = self._records.read(size, *room)
+            data = self._read(size) if room is None else self._read(size, room)
         except ssl.SSLWantReadError:
             return 0
         except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
@@ -125,7 +139,7 @@ class Tls:
 
     def write(self, data: bytes | memoryview) -> int:
         """Encrypt; returns how many bytes."""
-        return self._object.write(data) if data else 0
+        return self._write(data) if data else 0
 
     def end(self) -> None:
         """Say that we send no more."""
@@ -136,7 +150,7 @@ class Tls:
 
     def take(self) -> bytes:
         """What is to be sent; often nothing."""
-        return self._outgoing.read()
+        return self._take()
 
 
 class TlsWire(SocketWire):
