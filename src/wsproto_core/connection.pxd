@@ -13,7 +13,7 @@ from .timers cimport Timers
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
 cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
 cdef double _NEVER, _LONG_AGO
-cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE, _CODED_PIECE
+cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE, _CODED_PIECE, _BATCH, _BATCH_FRAMES
 cdef double _LATE
 
 
@@ -74,6 +74,7 @@ cdef class Connection:
     cpdef list events(self, bint hold=*)
     @cython.locals(decoder=FrameDecoder, messages=MessageReader)
     cpdef bint has_news(self)
+    cpdef bint has_batch(self)
     cpdef list data_to_send(self)
     cpdef next_deadline(self)
     cpdef send_message(self, data, opcode, bint final=*, compress=*)

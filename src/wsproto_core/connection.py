@@ -88,6 +88,13 @@ _COPY: Final = 16 << 10
 """Bytes: a payload up to this is joined with its header (a copy costs less than a second buffer in
 the list); above, it is queued as it is."""
 
+_BATCH: Final = 16 << 10
+"""Bytes: so much is written before the rest of a read is handled. The peer, on its own processor,
+begins with it meanwhile, and what a write costs is little beside what it writes."""
+
+_BATCH_FRAMES: Final = 16
+"""The same for small ones: so many take longer than a write."""
+
 _PIECE: Final = 16 << 10
 """Bytes: larger reads are decoded in pieces of this size, which fit into the processor's cache, but
 for what is of the middle of a large frame."""
@@ -680,6 +687,11 @@ class Connection:
         self._given += self._out_size
         self._out_size = 0
         return out
+
+    def has_batch(self) -> bool:
+        """Whether so much is to be sent that a write of its own is worth it, if more is to come:
+        the peer begins with this while we go on."""
+        return self._out_size >= _BATCH or len(self._out) >= _BATCH_FRAMES
 
     @property
     def bytes_to_send(self) -> int:

@@ -81,6 +81,7 @@ cdef class Session:
     cpdef next_deadline(self)
     cpdef bint take_cancel(self)
     cpdef bint has_output(self)
+    cpdef bint has_batch(self)
     cpdef list take_output(self)
 
     cdef _came_back(self, kind)

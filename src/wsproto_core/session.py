@@ -435,6 +435,11 @@ class Session:
         """Whether ``take_output`` would give anything."""
         return self.connection.has_output
 
+    def has_batch(self) -> bool:
+        """Whether to write what is queued although more hooks are to run: the peer can begin with
+        it meanwhile."""
+        return self.connection.has_batch()
+
     def take_output(self) -> list[bytes]:
         """What to write, in order. From here on the bytes are the driver's to deliver."""
         return self.connection.data_to_send()

@@ -1827,3 +1827,25 @@ def _joined(frames: list[tuple[int, bytes]]) -> list[bytes]:
                 messages.append(begun)
             begun = None
     return messages
+
+
+@pytest.mark.parametrize(("length", "most"), [(1, 15), (8000, 2)])
+def test_a_batch_is_written_before_the_rest_of_the_hooks(
+    runtime: Runtime, link: Link, log: Log, length: int, most: int
+) -> None:
+    """The peer can begin with it. ``most``: messages that wait when a hook begins."""
+    if not runtime.strictly_async:
+        pytest.skip("on threads a write is shared by what runs beside each other")
+
+    class Counted(AsyncView):
+        async def on_receive(self, message: bytes, opcode: OpCode) -> None:
+            log.add(self.connection.bytes_to_send)
+            await self.send(message, opcode)
+
+    peer = link.open(Counted, EXTENSIONS=())
+    sent = peer.encode(0x81, "x" * length)
+    count = 40 if length < 100 else 7
+    peer.send_raw(sent * count)
+    assert [peer.message() for _ in range(count)] == ["x" * length] * count
+    waited = log.wait_len(count)
+    assert 0 < max(waited) <= most * (len(sent) + 4)

@@ -185,3 +185,16 @@ def test_whether_one_alone_is_ready(module: Any) -> None:
         assert not module.is_only_ready(epoll.fileno(), other.fileno())
         other_peer.send(b"x")
         assert not module.is_only_ready(epoll.fileno(), one.fileno())
+
+
+@pytest.mark.parametrize("size", [0, 3, 1 << 14, (1 << 14) + 1, 1 << 16])
+def test_part(quick: Any, size: int) -> None:
+    buffer = memoryview(bytearray(b"abcd" * (1 << 14)))
+    assert quick.part(buffer, size) == buffer[:size]
+
+
+def test_a_large_part_is_not_copied(quick: Any) -> None:
+    room = bytearray(1 << 16)
+    part = quick.part(memoryview(room), 1 << 15)
+    room[5] = 7
+    assert part[5] == 7

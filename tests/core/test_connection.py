@@ -357,6 +357,23 @@ def test_bytes_to_send_is_what_is_given(role: Role) -> None:
     assert connection.bytes_to_send == 0
 
 
+def test_a_batch_is_so_many_bytes_or_frames(role: Role) -> None:
+    connection = Rig(role).connection
+    assert not connection.has_batch()
+    for _ in range(15):
+        connection.send_text("hello")
+        assert not connection.has_batch()
+    connection.send_text("hello")
+    assert connection.has_batch()
+    connection.data_to_send()
+    assert not connection.has_batch()
+    connection.send_binary(bytes((16 << 10) - 8))
+    assert connection.has_batch() is (role is Role.CLIENT)  # whose header has a mask of 4 bytes
+    connection.data_to_send()
+    connection.send_binary(bytes((16 << 10) - 4))
+    assert connection.has_batch()
+
+
 def test_the_write_mark(role: Role) -> None:
     connection = Rig(role, Config(write_high_water=1000)).connection
     assert connection.below_mark

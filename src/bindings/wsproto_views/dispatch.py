@@ -38,6 +38,9 @@ class DispatchDriver(Protocol):
     def publish(self) -> None:
         """The session changed."""
 
+    def flush(self) -> None:
+        """Write what is queued now, as far as the stream takes it without waiting."""
+
     def checkpoint(self) -> Awaitable[Any]:
         """Let others run."""
 
@@ -98,6 +101,8 @@ def returned(session: Session, call: Call, value: object, driver: DispatchDriver
         session.call_returned(call, value, driver.now())
     if not session.attended:
         driver.publish()
+    if session.has_batch():
+        driver.flush()
 
 
 def failed(session: Session, call: Call, error: BaseException, driver: DispatchDriver) -> None:

@@ -265,12 +265,23 @@ _DIRECT = 16  # turns that callers make themselves, before they are joined
 class _Worker:
     """One task of a connection; what ``dispatch`` knows of it."""
 
-    __slots__ = ("cancelled", "checkpoint", "driver", "now", "publish", "scope", "waits", "wake")
+    __slots__ = (
+        "cancelled",
+        "checkpoint",
+        "driver",
+        "flush",
+        "now",
+        "publish",
+        "scope",
+        "waits",
+        "wake",
+    )
 
     def __init__(self, driver: "StreamDriver") -> None:
         self.driver = driver
         self.now = driver.now
         self.publish = driver.publish
+        self.flush = driver.flush
         self.checkpoint = driver.runtime.checkpoint
         self.cancelled = False
         self.scope = driver.runtime.scope(shield=True)

@@ -38,6 +38,7 @@ class Tls:
         "_incoming",
         "_object",
         "_over",
+        "_pending",
         "_read",
         "_take",
         "_write",
@@ -62,9 +63,9 @@ class Tls:
         )
         # What it reads and writes with: through another layer takes as long as a small record.
         inner: Any = getattr(self._object, "_sslobj", self._object)
-        self._read, self._write = inner.read, inner.write
+        self._read, self._write, self._pending = inner.read, inner.write, inner.pending
         self._feed, self._take = self._incoming.write, outgoing.read
-        self._full = False  # the last read took all it could, and more of the record may be left
+        self._full = False  # the last read filled its room: more of the record may be left
         self.is_open = False
         self.is_ended = False
         self._over = False  # the peer's direction has ended
@@ -111,7 +112,9 @@ class Tls:
     def _has_more(self) -> bool:
         """Whether to ask OpenSSL. Not with nothing there: asked at the end of a stream without
         close_notify, it would not send any more either."""
-        return not self._over and bool(self._full or self._incoming.pending)
+        if self._over:
+            return False
+        return bool(self._incoming.pending or (self._full and self._pending()))
 
     def _record(self, size: int, room: memoryview | None) -> Any:
         """At most ``size`` bytes of the next record, or how many went into ``room``. Nothing: it is
