@@ -79,6 +79,9 @@ class _Driver:
     def publish(self) -> None:
         pass
 
+    def flush(self) -> None:
+        pass  # each step takes all of it at its end
+
     async def checkpoint(self) -> None:
         pass
 
