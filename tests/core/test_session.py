@@ -2145,3 +2145,14 @@ def test_a_hook_does_not_pass_where_reading_or_an_ending_waits_for_it() -> None:
     assert call is not None
     lost.session.lost(None, lost.now)
     assert not lost.session.call_passed(call)
+
+
+def test_a_batch_is_told_until_it_is_taken() -> None:
+    session = Stage("on_text").session
+    for _ in range(15):
+        session.send("a", OpCode.TEXT)
+    assert not session.has_batch()
+    session.send("a", OpCode.TEXT)
+    assert session.has_batch()
+    assert session.take_output()
+    assert not session.has_batch()
