@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -50,6 +51,17 @@ def _taken_out() -> dict[str, ModuleType]:
 
 
 twins = Twins()
+
+
+def pure_twin(module: ModuleType) -> ModuleType:
+    """The module of the sources, whichever build is in use; what it imports is of that one."""
+    path = Path(str(module.__file__)).parent / f"{module.__name__.rpartition('.')[2]}.py"
+    spec = spec_from_file_location(f"{module.__name__}_pure", path)
+    assert spec is not None
+    assert spec.loader is not None
+    twin = module_from_spec(spec)
+    spec.loader.exec_module(twin)
+    return twin
 
 
 class PureModule(pytest.Module):

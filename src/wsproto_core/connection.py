@@ -689,8 +689,8 @@ class Connection:
         return out
 
     def has_batch(self) -> bool:
-        """Whether so much is to be sent that a write of its own is worth it, if more is to come:
-        the peer begins with this while we go on."""
+        """Whether 16 KiB or 16 frames are to be sent, or more: then a write of its own is worth it,
+        though more is to come, for the peer begins with this while we go on."""
         return self._out_size >= _BATCH or len(self._out) >= _BATCH_FRAMES
 
     @property

@@ -436,8 +436,8 @@ class Session:
         return self.connection.has_output
 
     def has_batch(self) -> bool:
-        """Whether to write what is queued although more hooks are to run: the peer can begin with
-        it meanwhile."""
+        """Whether to write what is queued although more hooks are to run, see
+        ``Connection.has_batch``."""
         return self.connection.has_batch()
 
     def take_output(self) -> list[bytes]:

@@ -7,28 +7,15 @@ import socket
 import struct
 import time
 from collections.abc import Coroutine, Iterator
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import wsproto_asyncio.quick as in_use
+from tests.builds import pure_twin
 
 
-def pure() -> ModuleType:
-    """The source, whichever build is in use."""
-    path = Path(in_use.__file__).parent / "quick.py"
-    spec = spec_from_file_location("quick", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(params=[in_use, pure()], ids=["in use", "pure"])
+@pytest.fixture(params=[in_use, pure_twin(in_use)], ids=["in use", "pure"])
 def quick(request: pytest.FixtureRequest) -> Any:
     return request.param
 
@@ -156,7 +143,7 @@ def test_start_gives_what_is_waited_for(quick: Any) -> None:
     loop.close()
 
 
-@pytest.mark.parametrize("module", [each for each in (in_use, pure()) if each.has_timer])
+@pytest.mark.parametrize("module", [each for each in (in_use, pure_twin(in_use)) if each.has_timer])
 def test_a_timer_rings_once_and_not_before(module: Any) -> None:
     timer = module.Timer()
     at = time.monotonic() + 0.02
@@ -174,7 +161,7 @@ def test_a_timer_rings_once_and_not_before(module: Any) -> None:
         timer.set(at)
 
 
-@pytest.mark.parametrize("module", [each for each in (in_use, pure()) if each.has_wait])
+@pytest.mark.parametrize("module", [each for each in (in_use, pure_twin(in_use)) if each.has_wait])
 def test_whether_one_alone_is_ready(module: Any) -> None:
     (one, one_peer), (other, other_peer) = socket.socketpair(), socket.socketpair()
     with one, one_peer, other, other_peer, select.epoll() as epoll:

@@ -147,8 +147,7 @@ class SocketDriver(Driver):
             self._flush_records(tls)  # the alert
             self._close(error)
             return
-        if self._plain:
-            self._encrypt(tls)  # what was said before the handshake was through
+        self._encrypt(tls)  # what was said before the handshake was through
         self._flush_records(tls)
         if ended and not (self._over or self._gone):
             self._received_end()
@@ -223,7 +222,7 @@ class SocketDriver(Driver):
             self._look_at_buffer()
 
     def _write_through(self, tls: Tls, output: "list[bytes]") -> None:
-        """The same through TLS."""
+        """The same through TLS; what is one piece, as a small answer is, goes round the queue."""
         waits = self._plain or self._backlog or not tls.is_open
         if not waits and len(output) == 1 and len(output[0]) <= _RECORD:
             tls.write(output[0])

@@ -13,7 +13,6 @@ cdef class Tls:
     cdef object _read
     cdef object _write
     cdef object _pending
-    cdef bint _full
     cdef bint _over
     cdef object _fault
 

@@ -34,7 +34,6 @@ class Tls:
     __slots__ = (
         "_fault",
         "_feed",
-        "_full",
         "_incoming",
         "_object",
         "_over",
@@ -65,7 +64,6 @@ class Tls:
         inner: Any = getattr(self._object, "_sslobj", self._object)
         self._read, self._write, self._pending = inner.read, inner.write, inner.pending
         self._feed, self._take = self._incoming.write, outgoing.read
-        self._full = False  # the last read filled its room: more of the record may be left
         self.is_open = False
         self.is_ended = False
         self._over = False  # the peer's direction has ended
@@ -106,20 +104,16 @@ class Tls:
             if not count:
                 break
             size += count
-            self._full = size == most
         return size if size or self._at_end() else None
 
     def _has_more(self) -> bool:
         """Whether to ask OpenSSL. Not with nothing there: asked at the end of a stream without
         close_notify, it would not send any more either."""
-        if self._over:
-            return False
-        return bool(self._incoming.pending or (self._full and self._pending()))
+        return not self._over and bool(self._incoming.pending or self._pending())
 
     def _record(self, size: int, room: memoryview | None) -> Any:
         """At most ``size`` bytes of the next record, or how many went into ``room``. Nothing: it is
         over, or a fault, or more must come."""
-        self._full = False
         try:
             data = self._read(size) if room is None else self._read(size, room)
         except ssl.SSLWantReadError:
