@@ -7,6 +7,7 @@ import contextvars
 import gc
 import socket
 import ssl
+import struct
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
@@ -178,6 +179,95 @@ def test_a_hook_that_does_not_wait_costs_no_turn(runtime: Asyncio, log: Log, lin
     peer.send_raw(b"".join(peer.encode(0x81, text) for text in "abc"))
     log.wait("turn", 3)
     assert log.entries == ["a", "b", "c", "turn", "turn", "turn"]
+
+
+class Held:
+    """Connections of one server that all become ready while its loop is held up by one of them."""
+
+    def __init__(self, runtime: Asyncio, link: Link, view: type[WebSocketView]) -> None:
+        self._held, self._go_on = threading.Event(), threading.Event()
+        self._loop = runtime.loop
+        self.views: list[Any] = []
+        port, tls = link.serve(runtime.adopt(view, self.views.append))
+        self.peers: list[Peer] = []
+        for _ in range(20):
+            sock = connect_tcp(port)
+            if tls is not None:
+                sock = tls.client.wrap_socket(sock, server_hostname="localhost")
+            self.peers.append(Peer(sock, is_client=True))
+            self.peers[-1].request()
+            self.peers[-1].text("the first hook begins in a turn of its own")
+            self.peers[-1].message()
+
+    def __enter__(self) -> list[Peer]:
+        self._loop.call_soon_threadsafe(self._hold)
+        assert self._held.wait(DEADLINE)
+        return self.peers
+
+    def _hold(self) -> None:
+        self._held.set()
+        self._go_on.wait(DEADLINE)
+
+    def __exit__(self, *_: object) -> None:
+        self._go_on.set()
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "tls"])
+def test_many_that_are_ready_at_once(runtime: Asyncio, tls: Tls, secure: bool) -> None:
+    """More of them, and of some more than is kept between two steps."""
+    link = Link(runtime, "server", tls if secure else None)
+    held = Held(runtime, link, Echo)
+    sizes = [1, 200, 20_000, 300_000]
+    with held as peers:
+        for at, peer in enumerate(peers):
+            peer.send_raw(b"".join(peer.encode(0x81, f"{at}.{n}") for n in range(3)))
+            if at % 2:
+                threading.Thread(target=peer.text, args=("x" * sizes[at // 2 % 4],)).start()
+    for at, peer in enumerate(peers):
+        assert [peer.message() for _ in range(3)] == [f"{at}.{n}" for n in range(3)]
+        if at % 2:
+            assert peer.message() == "x" * sizes[at // 2 % 4]
+        peer.bye()
+        peer.sock.close()
+    link.end()
+
+
+@pytest.mark.parametrize("end", ["abort", "close", "shut down", "reset"])
+def test_one_ends_what_many_have_begun(runtime: Asyncio, log: Log, link: Link, end: str) -> None:
+    """What came from the others was read by then, and counts or does not, but nothing is lost of
+    the rest."""
+
+    class Ending(WebSocketView):
+        async def on_text(self, text: str) -> None:
+            others = held.views[1:] if text in ("abort", "close") else ()
+            for view in others:
+                await (view.abort() if text == "abort" else view.send_close(4000))
+            await self.send(text)
+
+        async def on_close(self, frame: Frame | None = None) -> None:
+            log.add(held.views.index(self))
+
+    held = Held(runtime, link, Ending)
+    with held as peers:
+        peers[0].text(end)
+        for peer in peers[1:]:
+            peer.text("hello")
+            if end == "shut down":
+                peer.sock.shutdown(socket.SHUT_WR)
+            elif end == "reset":
+                peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                peer.sock.close()
+    assert peers[0].message() == end
+    for peer in peers[1:]:
+        if end == "close":
+            assert peer.reply()[0] == 4000
+        if end == "shut down":
+            assert peer.message() == "hello"
+        peer.sock.close()
+    log.wait_len(19)
+    assert sorted(log.entries) == list(range(1, 20))
+    peers[0].bye()
+    peers[0].sock.close()
 
 
 # Where the loop has the socket, the system takes the bytes in a later turn.

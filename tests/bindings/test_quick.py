@@ -185,3 +185,40 @@ def test_a_large_part_is_not_copied(quick: Any) -> None:
     part = quick.part(memoryview(room), 1 << 15)
     room[5] = 7
     assert part[5] == 7
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll here")
+def test_who_is_ready(quick: Any) -> None:
+    epoll = select.epoll()
+    pairs = [socket.socketpair() for _ in range(quick.READY + 2)]
+    ready = quick.Ready()
+    assert ready.ask(epoll, epoll.fileno()) == 0
+    for sock, peer in pairs:
+        epoll.register(sock.fileno(), select.EPOLLIN | select.EPOLLET)
+        peer.send(b"abc")
+    pairs[0][1].close()
+    told: dict[int, int] = {}
+    for expected in (quick.READY, 2, 0):
+        assert ready.ask(epoll, epoll.fileno()) == expected
+        told |= {ready.fd(at): ready.events(at) for at in range(expected)}
+        for beyond in (expected, expected + 1):
+            with pytest.raises(IndexError):
+                ready.fd(beyond)
+            with pytest.raises(IndexError):
+                ready.events(beyond)
+    expected_events = {sock.fileno(): select.EPOLLIN for sock, _ in pairs}
+    expected_events[pairs[0][0].fileno()] |= select.EPOLLHUP
+    assert told == expected_events
+    for sock, peer in pairs:
+        sock.close()
+        peer.close()
+    epoll.close()
+
+
+@pytest.mark.skipif(not hasattr(select, "epoll"), reason="there is no epoll here")
+def test_who_is_ready_of_an_epoll_that_is_closed(quick: Any) -> None:
+    epoll = select.epoll()
+    fd = epoll.fileno()
+    epoll.close()
+    with pytest.raises((OSError, ValueError)):
+        quick.Ready().ask(epoll, fd)

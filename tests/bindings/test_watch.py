@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,6 @@ from wsproto_asyncio.watch import (
     Alarm,
     EpollWatch,
     Watched,
-    epoll_watch,
     has_epoll,
     is_monotonic,
 )
@@ -101,10 +101,10 @@ def test_an_end_behind_the_data_is_told_with_it(loop: asyncio.AbstractEventLoop)
 
 
 def test_who_is_interrupted_leaves_the_others_their_errors_on_uvloop() -> None:
-    """The epoll alone tells of them for certain, and only once by itself."""
+    """The epoll tells of them only once by itself."""
     uvloop = pytest.importorskip("uvloop")
     loop = uvloop.new_event_loop()
-    watching = epoll_watch(loop)
+    watching = EpollWatch(loop)
     told: list[Watched] = []
 
     class Broken(Watched):
@@ -117,8 +117,8 @@ def test_who_is_interrupted_leaves_the_others_their_errors_on_uvloop() -> None:
             watching.want(self.sock.fileno(), self, READ)
 
         def on_ready(self, events: int) -> None:
-            if events == READ or self in told:
-                return  # the loop's
+            if self in told:
+                return
             told.append(self)
             if len(told) == 1:
                 raise KeyboardInterrupt
@@ -163,6 +163,96 @@ def test_who_is_interrupted_leaves_the_others_theirs(
         reader.on_more = on_more
     loop.run_forever()
     assert [reader.got for reader in readers] == [b"abc"] * 3
+    for reader in readers:
+        reader.close()
+
+
+class Stepped(Reader):
+    """Notes its steps. ``handle`` takes ``takes`` seconds, and raises what ``raises`` has."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        watch: EpollWatch,
+        steps: list[tuple[str, "Stepped"]],
+        takes: float = 0.0,
+    ) -> None:
+        super().__init__(loop, watch, 10)
+        self.steps = steps
+        self.takes = takes
+
+    def on_ready(self, events: int) -> None:
+        Watched.on_ready(self, events)
+
+    def take_in(self, events: int) -> None:
+        self.steps.append(("take_in", self))
+        with suppress(BlockingIOError):
+            self.got += self.sock.recv(10)
+
+    def handle(self) -> None:
+        self.steps.append(("handle", self))
+        until = time.monotonic() + self.takes
+        while time.monotonic() < until:
+            pass
+        if self.raises:
+            raise self.raises.pop()
+
+    def finish(self) -> None:
+        self.steps.append(("finish", self))
+        if [step for step, _ in self.steps].count("finish") == 20:
+            self.loop.stop()
+
+
+@pytest.mark.parametrize("takes", [0.0, 0.001])
+def test_many_are_gone_through_step_by_step(loop: asyncio.AbstractEventLoop, takes: float) -> None:
+    """All are read before any is handled; and none waits long for its answer to be written."""
+    watching = EpollWatch(loop)
+    steps: list[tuple[str, Stepped]] = []
+    readers = [Stepped(loop, watching, steps, takes) for _ in range(20)]
+    for reader in readers:
+        reader.peer.send(b"abc")
+    loop.run_forever()
+    names = [step for step, _ in steps]
+    assert names[:20] == ["take_in"] * 20
+    assert sorted(names[20:]) == ["finish"] * 20 + ["handle"] * 20
+    for reader in readers:
+        assert [step for step, who in steps if who is reader] == ["take_in", "handle", "finish"]
+    if takes:
+        assert names[-1] == "finish"
+        assert names.index("finish") == 21  # the first was late at once
+        assert names[names.index("finish") + 1 :].index("finish") == 8
+    for reader in readers:
+        reader.close()
+
+
+def test_few_are_gone_through_one_by_one(loop: asyncio.AbstractEventLoop) -> None:
+    """Else their peers would wait for each other."""
+    watching = EpollWatch(loop)
+    steps: list[tuple[str, Stepped]] = []
+    readers = [Stepped(loop, watching, steps) for _ in range(8)]
+    for reader in readers:
+        reader.peer.send(b"abc")
+    loop.call_soon(loop.call_soon, loop.stop)
+    loop.run_forever()
+    assert [step for step, _ in steps] == ["take_in", "handle", "finish"] * 8
+    for reader in readers:
+        reader.close()
+
+
+def test_who_is_interrupted_among_many_leaves_the_others_their_steps(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    watching = EpollWatch(loop)
+    steps: list[tuple[str, Stepped]] = []
+    readers = [Stepped(loop, watching, steps) for _ in range(20)]
+    readers[10].raises.append(KeyboardInterrupt())
+    for reader in readers:
+        reader.peer.send(b"abc")
+    with pytest.raises(KeyboardInterrupt):
+        loop.run_forever()
+    loop.run_forever()
+    assert {who for step, who in steps if step == "finish"} == set(readers)
+    assert [reader.got for reader in readers] == [b"abc"] * 20
     for reader in readers:
         reader.close()
 

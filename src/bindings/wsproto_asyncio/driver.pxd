@@ -2,7 +2,6 @@
 
 import cython
 
-from wsproto_core.connection cimport Connection as CConnection
 from wsproto_core.session cimport Session as CSession
 from .watch cimport Watched
 from .worker cimport Worker
@@ -50,8 +49,13 @@ cdef class Driver(Watched):
     cpdef flush_soon(self)
     cpdef flush(self)
 
-    @cython.locals(session=CSession, connection=CConnection, worker=Worker)
     cpdef _turn(self)
+
+    @cython.locals(session=CSession, worker=Worker)
+    cpdef handle(self)
+
+    @cython.locals(session=CSession, worker=Worker)
+    cpdef finish(self)
 
     @cython.locals(session=CSession, worker=Worker)
     cpdef _run_calls(self)

@@ -220,16 +220,24 @@ class Driver(Watched):
 
     def _turn(self) -> None:
         """Carry out all that the session wants now. Not from inside a task."""
+        self.handle()
+        self.finish()
+
+    def handle(self) -> None:
+        """Run the hooks that may run. A ``finish`` must follow."""
         session = self.session
-        connection = session.connection
         if session.take_cancel():
             for worker in list(self._workers):
                 if worker not in self._idle:
                     worker.task.cancel()
         if not self._pausing and session.has_call():
             self._run_calls()
+
+    def finish(self) -> None:
+        """Carry out what the session wants by now."""
+        session = self.session
         self._write()
-        wanted = connection.transport
+        wanted = session.connection.transport
         if wanted is not _OPEN and not self._gone:
             self._end_stream(wanted)
         if session.wants_read != self._reading and not self._gone:

@@ -10,7 +10,7 @@ import weakref
 from typing import Protocol
 from weakref import WeakKeyDictionary
 
-from .watch import EpollWatch, LoopWatch, epoll_watch, has_epoll
+from .watch import EpollWatch, LoopWatch, has_epoll
 
 __all__ = ["BUFFER", "Hub", "Writer", "hub"]
 
@@ -53,7 +53,7 @@ class Hub:
         """What watches the sockets. Its connections hold it, and the loop while there is one."""
         watch = None if self._watch is None else self._watch()
         if watch is None:
-            watch = epoll_watch(loop) if has_epoll else LoopWatch(loop)
+            watch = EpollWatch(loop) if has_epoll else LoopWatch(loop)
             self._watch = weakref.ref(watch)
         return watch
 

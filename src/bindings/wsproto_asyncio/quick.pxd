@@ -25,4 +25,13 @@ cdef class Timer:
     cpdef close(self)
 
 
+cdef class Ready:
+    cdef void *_found
+    cdef Py_ssize_t _count
+
+    cpdef Py_ssize_t ask(self, epoll, int fd) except -1
+    cpdef int fd(self, Py_ssize_t at) except -1
+    cpdef int events(self, Py_ssize_t at) except -1
+
+
 cpdef bint is_only_ready(int epoll, int fd)

@@ -11,6 +11,8 @@ from contextvars import Context
 from typing import Any
 
 __all__ = [
+    "READY",
+    "Ready",
     "Runner",
     "Suspended",
     "Timer",
@@ -27,6 +29,8 @@ _os: Any = os
 
 has_timer = hasattr(os, "timerfd_create")  # from Python 3.13; the compiled build has it earlier
 has_wait = False  # is_only_ready
+
+READY = 128  # descriptors that are told of at once
 
 
 def part(buffer: memoryview, size: int) -> memoryview | bytes:
@@ -106,6 +110,27 @@ class Timer:
 
     def __del__(self) -> None:
         self.close()
+
+
+class Ready:
+    """Which descriptors of an epoll are ready, when it was asked last."""
+
+    def __init__(self) -> None:
+        self._found: list[tuple[int, int]] = []
+
+    def ask(self, epoll: Any, fd: int) -> int:
+        """Ask ``epoll``, a ``select.epoll`` of the descriptor ``fd``, without waiting; returns how
+        many are ready, ``READY`` at most."""
+        self._found = epoll.poll(0, READY)
+        return len(self._found)
+
+    def fd(self, at: int) -> int:
+        """The descriptor of one of them."""
+        return self._found[at][0]
+
+    def events(self, at: int) -> int:
+        """What it is ready for."""
+        return self._found[at][1]
 
 
 def is_only_ready(epoll: int, fd: int) -> bool:

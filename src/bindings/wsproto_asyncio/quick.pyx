@@ -8,9 +8,12 @@ Only a large write lets go of it.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.object cimport PyObject
 
 __all__ = [
+    "READY",
+    "Ready",
     "Runner",
     "Suspended",
     "Timer",
@@ -87,6 +90,17 @@ cdef extern from *:
         return timerfd_settime(fd, TFD_TIMER_ABSTIME, &when, NULL);
     }
     static void close_timer(int fd) { close(fd); }
+    #define READY 128
+    #define SPACE (READY * sizeof(struct epoll_event))
+    static int ask_epoll(int epoll, void *events) { return epoll_wait(epoll, events, READY, 0); }
+    static int fd_of(void *events, Py_ssize_t at)
+    {
+        return ((struct epoll_event *)events)[at].data.fd;
+    }
+    static int events_of(void *events, Py_ssize_t at)
+    {
+        return (int)((struct epoll_event *)events)[at].events;
+    }
     static int wait_for(int epoll, int fd)
     {
         struct epoll_event events[2];
@@ -97,10 +111,20 @@ cdef extern from *:
     static int open_timer(void) { return -1; }
     static int set_timer(int fd, double at) { return -1; }
     static void close_timer(int fd) { }
+    #define READY 1
+    #define SPACE 1
+    static int ask_epoll(int epoll, void *events) { return 0; }
+    static int fd_of(void *events, Py_ssize_t at) { return -1; }
+    static int events_of(void *events, Py_ssize_t at) { return 0; }
     static int wait_for(int epoll, int fd) { return 0; }
     #endif
     """
     bint has_linux
+    enum: _READY "READY"
+    size_t SPACE
+    int ask_epoll(int epoll, void *events) nogil
+    int fd_of(void *events, Py_ssize_t at) nogil
+    int events_of(void *events, Py_ssize_t at) nogil
     int open_timer() nogil
     int set_timer(int fd, double at) nogil
     void close_timer(int fd) nogil
@@ -110,6 +134,8 @@ from cpython.ref cimport Py_DECREF
 
 has_timer = has_linux != 0
 has_wait = has_linux != 0
+
+READY = _READY
 
 cdef Py_ssize_t _SMALL = 1 << 14  # bytes: less is copied sooner than a view is made
 cdef Py_ssize_t _LARGE = 1 << 14  # bytes: to copy as much into the system takes a while
@@ -215,6 +241,38 @@ cdef class Timer:
     def __dealloc__(self):
         if self.fd >= 0:
             close_timer(self.fd)
+
+
+cdef class Ready:
+    # As the kernel has it, for a list of tuples takes as long as asking.
+
+    def __cinit__(self):
+        self._found = PyMem_Malloc(SPACE)
+        if self._found is NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        PyMem_Free(self._found)
+
+    cpdef Py_ssize_t ask(self, epoll, int fd) except -1:
+        self._count = 0
+        cdef int count = ask_epoll(fd, self._found)
+        if count < 0:
+            if not is_nothing():
+                PyErr_SetFromErrno(PyExc_OSError)
+            return 0
+        self._count = count
+        return count
+
+    cpdef int fd(self, Py_ssize_t at) except -1:
+        if not 0 <= at < self._count:
+            raise IndexError(at)
+        return fd_of(self._found, at)
+
+    cpdef int events(self, Py_ssize_t at) except -1:
+        if not 0 <= at < self._count:
+            raise IndexError(at)
+        return events_of(self._found, at)
 
 
 cpdef bint is_only_ready(int epoll, int fd):

@@ -15,6 +15,7 @@ cdef Py_ssize_t BUFFER
 cdef class SocketDriver(Driver):
     cdef object _socket
     cdef object _buffer
+    cdef bytes _came
     cdef object _watch
     cdef int _fd
     cdef CTls _tls
@@ -24,12 +25,14 @@ cdef class SocketDriver(Driver):
     cdef bint _over
     cdef bint _shut
 
-    cpdef on_ready(self, int events)
+    cpdef take_in(self, int events)
+    cpdef handle(self)
     cdef _want(self, int events)
-    @cython.locals(size=Py_ssize_t)
-    cdef _on_readable(self, bint thorough)
+    cdef _receive(self)
+    cdef _received(self, data)
+    @cython.locals(size=Py_ssize_t, reads=Py_ssize_t)
+    cdef _take(self, data, bint thorough)
     cpdef _call_at(self, double at)
-    cdef _on_writable(self)
     cdef _received_end(self)
     cdef _received_records(self, CTls tls, data)
 

@@ -64,6 +64,7 @@ class SocketDriver(Driver):
         self._buffer = self._hub.buffer
         self._watch = self._hub.watch(self.loop)
         self._tls = tls
+        self._came: bytes | None = None  # read, and not handled yet
         self._backlog: deque[memoryview] | None = None  # written, and not taken by the system
         self._plain: deque[memoryview] | None = None  # waits to be encrypted
         self._writing = True  # our direction was not ended
@@ -89,39 +90,58 @@ class SocketDriver(Driver):
         if events != self.wanted:
             self._watch.want(self._fd, self, events)
 
-    def on_ready(self, events: int) -> None:
-        """The socket is ready, or broken: then both reading and writing tell of it."""
+    def take_in(self, events: int) -> None:
+        """Write what waited, and read: if the socket is broken, both tell of it."""
         if events & ~READ and self.wanted & WRITE:
-            self._on_writable()
+            self._send_backlog()
         if events & ~WRITE and self.wanted & READ:
-            self._on_readable(events != READ)
-
-    def _on_readable(self, thorough: bool) -> None:
-        """Read. ``thorough``: up to the end of the stream, which may be behind what is there."""
-        buffer = self._buffer
-        for _ in range(_READS):
-            try:
-                data = receive(self._socket, self._fd, buffer)
-            except OSError as error:
-                self._close(error)
-                break
-            if data is None:
-                break
-            size = len(data)
-            if self._tls is not None:
-                self._received_records(self._tls, data)
-            elif size:
-                self.session.received(data, self.now())
-            else:
-                self._received_end()
-            if self._over or self._gone or (size < BUFFER and not thorough):
-                break
-            if not self.session.wants_read:
+            thorough = events != READ  # up to the end of the stream, which may be behind what came
+            if self._came is not None:
+                # Somebody was interrupted before it was handled.
                 self._watch.again(self._fd, self)
-                break
+                return
+            data = self._receive()
+            if type(data) is bytes and data and not thorough:
+                self._came = data
+            else:
+                self._take(data, thorough)
+
+    def handle(self) -> None:
+        """Step 2."""
+        data, self._came = self._came, None
+        if data is not None and not self._gone:
+            self._received(data)
+        Driver.handle(self)
+
+    def _receive(self) -> memoryview | bytes | None:
+        """Read once."""
+        try:
+            return receive(self._socket, self._fd, self._buffer)
+        except OSError as error:
+            self._close(error)
+            return None
+
+    def _received(self, data: memoryview | bytes) -> None:
+        if self._tls is not None:
+            self._received_records(self._tls, data)
+        elif len(data):
+            self.session.received(data, self.now())
         else:
-            self._watch.again(self._fd, self)
-        self._turn()
+            self._received_end()
+
+    def _take(self, data: memoryview | bytes | None, thorough: bool) -> None:
+        """Handle what was read, and read on while there may be more."""
+        reads = 1
+        while data is not None:
+            size = len(data)
+            self._received(data)
+            if self._over or self._gone or (size < BUFFER and not thorough):
+                return
+            if reads == _READS or not self.session.wants_read:
+                self._watch.again(self._fd, self)
+                return
+            data = self._receive()
+            reads += 1
 
     def _received_end(self) -> None:
         """The peer's end: watching goes on for nothing but a reset, which no loop tells of."""
@@ -151,10 +171,6 @@ class SocketDriver(Driver):
         self._flush_records(tls)
         if ended and not (self._over or self._gone):
             self._received_end()
-
-    def _on_writable(self) -> None:
-        self._send_backlog()
-        self._turn()
 
     # ------------------------------------------------------------------ writing
 

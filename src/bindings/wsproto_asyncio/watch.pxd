@@ -2,12 +2,12 @@
 
 import cython
 
-from .quick cimport Timer, is_only_ready
+from .quick cimport Ready, Timer, is_only_ready
 
 
-cdef Py_ssize_t _POLLS, _FEW
+cdef Py_ssize_t _POLLS, _FEW, _MANY, _CHECK
 cdef object _EDGE
-cdef double _DENSE, _STAY
+cdef double _DENSE, _STAY, _LATE
 
 
 cdef class Alarm:
@@ -18,6 +18,9 @@ cdef class Alarm:
 cdef class Watched:
     cdef public int wanted
     cpdef on_ready(self, int events)
+    cpdef take_in(self, int events)
+    cpdef handle(self)
+    cpdef finish(self)
 
 
 cdef class EpollWatch:
@@ -26,6 +29,7 @@ cdef class EpollWatch:
     cdef object _epoll
     cdef int _fd
     cdef dict _watched
+    cdef Ready _ready
     cdef Watched _only
     cdef list _alarms
     cdef object _serial
@@ -50,8 +54,16 @@ cdef class EpollWatch:
     @cython.locals(now=double, dense=bint, few=bint)
     cpdef _on_ready(self)
 
-    @cython.locals(count=Py_ssize_t, found=Watched)
+    @cython.locals(count=Py_ssize_t, ready=Py_ssize_t, at=Py_ssize_t, fd=int, found=Watched)
     cdef Py_ssize_t _look(self) except -1
+
+    @cython.locals(
+        told=list, found=Watched, at=Py_ssize_t, since=double, waits=Py_ssize_t
+    )
+    cdef _tell(self, Py_ssize_t ready)
+
+    @cython.locals(at=Py_ssize_t)
+    cdef Py_ssize_t _finish(self, list told, Py_ssize_t start, Py_ssize_t end) except -1
 
     @cython.locals(until=double)
     cdef _stay(self)
@@ -60,11 +72,6 @@ cdef class EpollWatch:
     cdef _ring_at(self, double at)
     cpdef _on_ring(self)
     cdef _close_timer(self)
-
-
-cdef class UvloopWatch(EpollWatch):
-    cpdef want(self, int fd, Watched watched, int events)
-    cpdef again(self, int fd, Watched watched)
 
 
 cdef _watch_in(loop, int fd, Watched watched, int events)

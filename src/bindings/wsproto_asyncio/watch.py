@@ -3,9 +3,10 @@
 
 A loop spends more on telling of a ready socket, or on keeping a timer, than the protocol does on a
 small message. So the connections of one loop share one epoll and one timer of the system, and the
-loop watches only these. While messages follow close upon another, and nothing else is to be done,
-the next one is awaited right here. uvloop spends little, and tells of each socket itself. Where
-there is no epoll, the loop does all of it.
+loop watches only these. Of many ready sockets all are read, then all is handled, then all is
+written: what each step runs stays in the caches of the processor. While messages follow close upon
+another, and nothing else is to be done, the next one is awaited right here. Where there is no
+epoll, the loop does all of it.
 
 Tests: ``tests/bindings/test_watch.py``, ``tests/bindings/test_contract.py``.
 """
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from .quick import Timer, has_timer, has_wait, is_only_ready
+from .quick import Ready, Timer, has_timer, has_wait, is_only_ready
 
 __all__ = [
     "READ",
@@ -28,7 +29,6 @@ __all__ = [
     "EpollWatch",
     "LoopWatch",
     "Watched",
-    "epoll_watch",
     "has_epoll",
     "is_monotonic",
 ]
@@ -38,7 +38,9 @@ WRITE: Final = 4  # EPOLLOUT
 _EDGE: Final = 1 << 31  # EPOLLET: what was told once is not looked at again
 _HALF: Final = 1 << 13  # EPOLLRDHUP: the peer has ended its direction
 _POLLS: Final = 4  # looks at what is ready in one turn of the loop, which costs as much as many
-_BATCH: Final = 256  # sockets that are told at once; the rest comes in the next turn of the loop
+_MANY: Final = 8  # ready sockets; more are gone through step by step
+_CHECK: Final = 8  # of them handled, before it is looked how long the first waits to be written
+_LATE: Final = 0.0005  # seconds that it may
 _DENSE: Final = 0.001  # seconds between two turns of the loop, for the next to be awaited here
 _STAY: Final = 0.010  # seconds; asyncio calls a callback slow from 0.1 on
 _FEW: Final = 4  # ready sockets; of many, it is better to let more come together
@@ -70,7 +72,11 @@ def _epoll_of(loop: Any) -> int:
 
 
 class Watched:
-    """Who has a socket watched; to be subclassed. (No ABC: a compiled class can be none.)"""
+    """Who has a socket watched; to be subclassed. (No ABC: a compiled class can be none.)
+
+    It is told that the socket is ready for some of ``READ`` and ``WRITE``, or broken or ended: any
+    other bit. It is not told again of what is left unread: see ``EpollWatch.again``.
+    """
 
     wanted: int
     """What is watched for; kept by the watch."""
@@ -79,8 +85,22 @@ class Watched:
         self.wanted = 0
 
     def on_ready(self, events: int) -> None:
-        """Go on. The socket is ready for some of ``READ`` and ``WRITE``, or broken or ended: any
-        other bit. It is not told again of what is left unread: see ``again``."""
+        """Go on: all three steps."""
+        self.take_in(events)
+        self.handle()
+        self.finish()
+
+    def take_in(self, events: int) -> None:
+        """Step 1: read, and keep what came if it is little. ``handle`` and ``finish`` follow, and
+        others may be gone on with between."""
+        raise NotImplementedError("a subclass's")
+
+    def handle(self) -> None:
+        """Step 2: handle what came."""
+        raise NotImplementedError("a subclass's")
+
+    def finish(self) -> None:
+        """Step 3: write what is to be said."""
         raise NotImplementedError("a subclass's")
 
 
@@ -119,6 +139,7 @@ class EpollWatch:
         self._epoll: Any = None
         self._fd = -1
         self._watched: dict[int, Watched] = {}
+        self._ready = Ready()
         self._only: Watched | None = None  # the one socket there is, if it is only read from
         self._alarms: list[tuple[float, int, Alarm]] = []  # a heap
         self._serial = 0  # of alarms, in order
@@ -210,21 +231,46 @@ class EpollWatch:
             return 1
         count = 0
         for _ in range(_POLLS):
-            ready = self._epoll.poll(0, _BATCH)
+            ready = self._ready.ask(self._epoll, self._fd)
             try:
-                for fd, events in ready:
-                    found = self._watched.get(fd)
-                    if found is not None:  # else one before it let go of it
-                        found.on_ready(events)
+                self._tell(ready)
             except BaseException:  # KeyboardInterrupt, or a hook's SystemExit
-                for fd, _events in ready:
-                    if fd in self._watched:
-                        self.again(fd, self._watched[fd])
+                for at in range(ready):
+                    fd = self._ready.fd(at)
+                    found = self._watched.get(fd)
+                    if found is not None:
+                        self.again(fd, found)
+                        self._loop.call_soon(found.on_ready, self._ready.events(at))
                 raise
-            count += len(ready)
-            if len(ready) < 2 or self._epoll is None:
+            count += ready
+            if ready < 2 or self._epoll is None:
                 break  # as a rule nothing has come meanwhile
         return count
+
+    def _tell(self, ready: int) -> None:
+        told: list[Watched] = []
+        for at in range(ready):
+            found = self._watched.get(self._ready.fd(at))
+            if found is None:
+                continue  # one before it let go of it
+            if ready <= _MANY:
+                found.on_ready(self._ready.events(at))
+            else:
+                found.take_in(self._ready.events(at))
+                told.append(found)
+        since = time.monotonic() if told else 0.0
+        waits = 0
+        for at in range(len(told)):
+            told[at].handle()
+            if at % _CHECK == 0 and time.monotonic() - since > _LATE:
+                waits = self._finish(told, waits, at + 1)
+                since = time.monotonic()
+        self._finish(told, waits, len(told))
+
+    def _finish(self, told: list[Watched], start: int, end: int) -> int:
+        for at in range(start, end):
+            told[at].finish()
+        return end
 
     def _stay(self) -> None:
         """Await what comes next as the loop would, as long as nothing else is to be done.
@@ -307,35 +353,8 @@ class EpollWatch:
             self._rings_at = 0.0
 
 
-class UvloopWatch(EpollWatch):
-    """The same on uvloop, where an epoll behind its own takes longer than a callback for each.
-
-    But a socket that is broken it stops watching without a word: the epoll tells of that.
-    """
-
-    def want(self, fd: int, watched: Watched, events: int) -> None:
-        """Watch for ``events`` from now on; 0: for nothing."""
-        if self._epoll is None:
-            self._open()
-        if not watched.wanted:
-            self._epoll.register(fd, _EDGE)  # errors are told without being asked for
-            self._watched[fd] = watched
-        _watch_in(self._loop, fd, watched, events)
-        if not events:
-            self._forget(fd)
-
-    def again(self, fd: int, watched: Watched) -> None:
-        """Tell again of an error. Of all else the loop tells again anyway."""
-        self._epoll.modify(fd, _EDGE)
-
-
-def epoll_watch(loop: asyncio.AbstractEventLoop) -> EpollWatch:
-    """What watches the sockets of this loop."""
-    return UvloopWatch(loop) if _is_uvloop(loop) else EpollWatch(loop)
-
-
 class LoopWatch:
-    """The same, where the loop watches each socket."""
+    """``EpollWatch``, where the loop watches each socket."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
