@@ -33,8 +33,8 @@ cdef class Connection:
     cdef public list _out
     cdef Py_ssize_t _out_size
     cdef public Py_ssize_t _blocked
-    cdef object _taken
-    cdef object _given
+    cdef long long _taken
+    cdef long long _given
     cdef object _late_pong
     cdef double _now
     cdef double _last_received
@@ -75,6 +75,8 @@ cdef class Connection:
     @cython.locals(decoder=FrameDecoder, messages=MessageReader)
     cpdef bint has_news(self)
     cpdef bint has_batch(self)
+    cpdef bint can_begin(self)
+    cpdef bint is_writable(self)
     cpdef list data_to_send(self)
     cpdef next_deadline(self)
     cpdef send_message(self, data, opcode, bint final=*, compress=*)

@@ -711,6 +711,14 @@ class Connection:
         ``Config.write_high_water``."""
         return self._out_size + self._blocked <= self._write_mark
 
+    def can_begin(self) -> bool:
+        """Whether a new message may begin: none of ours is unfinished, or all has ended."""
+        return not self._sending or self.phase is not _OPEN
+
+    def is_writable(self) -> bool:
+        """Whether ``below_mark``, or there is nobody to wait for: all has ended."""
+        return self._out_size + self._blocked <= self._write_mark or self.phase is Phase.CLOSED
+
     @property
     def early_bytes(self) -> int:
         """Server: bytes that came behind the request before it was answered."""

@@ -45,3 +45,7 @@ cdef class MessageReader:
 
     @cython.locals(rest=Py_ssize_t)
     cdef _check_text(self, bytes data, bint final)
+
+
+@cython.locals(message=Message)
+cdef Message _made(data, opcode)

@@ -194,12 +194,12 @@ class MessageReader:
     def _message(self, opcode: int, data: bytes) -> Message:
         """The event of a message that came in one slice."""
         if opcode != _TEXT:
-            return Message(data, _OP_BINARY)
+            return _made(data, _OP_BINARY)
         if self._text_as_bytes:
             self._check_text(data, True)
-            return Message(data, _OP_TEXT)
+            return _made(data, _OP_TEXT)
         try:
-            return Message(data.decode(), _OP_TEXT)
+            return _made(data.decode(), _OP_TEXT)
         except UnicodeDecodeError as error:
             raise _bad_text(error) from None
 
@@ -227,6 +227,13 @@ class MessageReader:
                 first = False
             held = item
         yield from codec.decode(held or b"", rsv, first, last, self._limit)
+
+
+def _made(data: str | bytes, opcode: OpCode) -> Message:
+    message = Message.__new__(Message)  # in C an allocation and no more, unlike Message()
+    message.data = data  # type: ignore[misc]
+    message.opcode = opcode  # type: ignore[misc]
+    return message
 
 
 def _mark_last(slices: Iterable[bytes], last: bool) -> Iterator[tuple[bytes, bool]]:

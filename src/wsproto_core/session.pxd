@@ -9,7 +9,7 @@ cdef Py_ssize_t _COST
 cdef double _NEVER, _PATIENCE
 cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
 cdef object _GATE, _REQUEST, _MESSAGE, _RUN
-cdef object _EMPTY
+cdef object _EMPTY, _append, _popleft
 
 
 @cython.freelist(8)
@@ -38,6 +38,7 @@ cdef class Session:
     cdef public object _queue
     cdef public Py_ssize_t _cost
     cdef public Py_ssize_t _running
+    cdef Call _spare
     cdef bint _alone
     cdef bint _deaf
     cdef bint _over
@@ -94,6 +95,9 @@ cdef class Session:
     cdef _enqueue(self, event)
     cdef _put(self, item, bint ahead=*)
 
+    @cython.locals(call=Call)
+    cdef Call _message_call(self, hook, tuple arguments)
+
     @cython.locals(wants=bint)
     cdef _balance(self, double now)
 
@@ -103,10 +107,6 @@ cdef class Session:
     cdef bint _may_read(self) except -1
     cdef Py_ssize_t _hooked_at(self) except -2
     cdef bint _has_hook(self, item) except -1
-
-
-@cython.locals(call=Call)
-cdef Call _message_call(hook, tuple arguments)
 
 @cython.locals(message=Message)
 cpdef Py_ssize_t _cost_of(item) except -1

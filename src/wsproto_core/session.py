@@ -176,7 +176,9 @@ _EMPTY: Final[deque[_Item]] = deque(maxlen=0)
 """The queue where nothing waits: a deque of its own takes more memory than all the rest of a
 session. Nothing can be put in here."""
 
-# What is asked for every message: an attribute of an enum's class takes as long as all of framing.
+# Asked for every message: to look for an attribute of a class takes as long as all of framing.
+_append: Final = deque.append
+_popleft: Final = deque.popleft
 _OPEN: Final = Phase.OPEN
 _CLOSED: Final = Phase.CLOSED
 _DECIDING: Final = Phase.DECIDING
@@ -238,6 +240,7 @@ class Session:
         "_reads",
         "_route",
         "_running",
+        "_spare",
         "_stragglers",
         "_takes_messages",
         "_told",
@@ -285,6 +288,7 @@ class Session:
         self._route = route
         self._queue = _EMPTY
         self._cost = 0  # of the queue
+        self._spare: Call | None = None  # a message hook's that came back
         self._running = 0  # message hooks
         self._alone = False  # a hook that runs alone is running
         self.wants_read = True
@@ -357,6 +361,7 @@ class Session:
             self._queue = _EMPTY
         if not self._posted:
             self._posted = None
+        self._spare = None
         self._look(now)
 
     def write_blocked(self, pending: int, now: float) -> None:
@@ -375,7 +380,8 @@ class Session:
 
     def call_passed(self, call: Call) -> bool:
         """As ``call_returned``, for the many hooks whose return changes nothing, and whose time
-        nobody needs. False: this one may, and nothing was done."""
+        nobody needs. The call is the session's again, and may be given out anew. False: this one
+        may change something, and nothing was done."""
         connection = self.connection
         if (
             call.kind is not _MESSAGE
@@ -386,6 +392,8 @@ class Session:
         ):
             return False
         self._running -= 1
+        call.arguments = ()
+        self._spare = call
         return True
 
     def call_failed(self, call: Call, error: BaseException, now: float) -> None:
@@ -464,7 +472,7 @@ class Session:
             item = self._queue[at]
             del self._queue[at]
         else:
-            item = self._queue.popleft()
+            item = _popleft(self._queue)
         if type(item) is not Message:
             self._cost -= _cost_of(item)
             return self._rare_call(item)
@@ -476,12 +484,21 @@ class Session:
         opcode, data = message.opcode, message.data
         if opcode is _TEXT:
             if self._on_text is not None:
-                return _message_call(self._on_text, (data,))
+                return self._message_call(self._on_text, (data,))
         elif self._on_binary is not None:
-            return _message_call(self._on_binary, (data,))
+            return self._message_call(self._on_binary, (data,))
         assert self._on_message is not None
         raw = data if isinstance(data, bytes) else data.encode()
-        return _message_call(self._on_message, (raw, opcode))
+        return self._message_call(self._on_message, (raw, opcode))
+
+    def _message_call(self, hook: Hook, arguments: tuple[Any, ...]) -> Call:
+        call, self._spare = self._spare, None
+        if call is None:
+            call = Call(_MESSAGE, hook, arguments)
+        else:
+            call.hook = hook
+            call.arguments = arguments
+        return call
 
     def is_finished(self) -> bool:
         """Whether the connection is closed and every hook, ``on_close`` too, has come to its end.
@@ -597,11 +614,11 @@ class Session:
 
     def can_begin(self) -> bool:
         """Whether a new message may begin: no message of ours is unfinished, or all ended."""
-        return self.connection.sending is None or self.connection.phase is not _OPEN
+        return self.connection.can_begin()
 
     def is_writable(self) -> bool:
         """Whether the queue to the peer is below ``write_high_water`` (or nothing more will go)."""
-        return self.connection.below_mark or self.connection.phase is _CLOSED
+        return self.connection.is_writable()
 
     def check_sent(self) -> None:
         """After waiting for ``is_writable``: raise if what was queued was dropped instead."""
@@ -867,7 +884,7 @@ class Session:
         if ahead:
             self._queue.appendleft(item)
         else:
-            self._queue.append(item)
+            _append(self._queue, item)
 
     def _tell(self, error: Exception | None, *, ahead: bool = False) -> bool:
         """Have ``on_error`` told of ``error``, once. Whether it is now in the queue."""
@@ -936,13 +953,14 @@ class Session:
         if not queue or self._alone or self._stragglers:
             return -1
         at = 0
-        if not self._has_hook(queue[0]):
+        item = queue[0]
+        if not self._has_hook(item):
             if self._reads and not self._takes_messages:
                 return -1
             at = self._hooked_at()
             if at < 0:
                 return -1
-        item = queue[at]
+            item = queue[at]
         kind = type(item)
         if kind is Message or kind is Chunk or kind is Ping or kind is Pong:
             if self._reader and self._is_readable(item):
@@ -1201,14 +1219,6 @@ class Session:
         ended = connection.closed_error(message + (f" ({error})" if error is not None else ""))
         ended.__cause__ = error
         return ended
-
-
-def _message_call(hook: Hook, arguments: tuple[Any, ...]) -> Call:
-    call = Call.__new__(Call)  # in C an allocation and no more, unlike Call()
-    call.kind = _MESSAGE
-    call.hook = hook
-    call.arguments = arguments
-    return call
 
 
 def _cost_of(item: object) -> int:

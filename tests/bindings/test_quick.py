@@ -1,17 +1,18 @@
-"""``wsproto_asyncio.quick``: on both builds it does the same."""
+"""``wsproto_views.quick``: on both builds it does the same."""
 
 import asyncio
 import errno
 import select
 import socket
 import struct
+import threading
 import time
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
 import pytest
 
-import wsproto_asyncio.quick as in_use
+import wsproto_views.quick as in_use
 from tests.builds import pure_twin
 
 
@@ -222,3 +223,18 @@ def test_who_is_ready_of_an_epoll_that_is_closed(quick: Any) -> None:
     epoll.close()
     with pytest.raises((OSError, ValueError)):
         quick.Ready().ask(epoll, fd)
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [3], [1 << 16, 0, 5, 125]])
+def test_total(quick: Any, sizes: list[int]) -> None:
+    assert quick.total([b"x" * size for size in sizes]) == sum(sizes)
+
+
+def test_clock_and_thread(quick: Any) -> None:
+    before = time.monotonic()
+    assert before <= quick.monotonic() <= time.monotonic()
+    idents = [quick.get_ident()]
+    thread = threading.Thread(target=lambda: idents.append(quick.get_ident()))
+    thread.start()
+    thread.join()
+    assert idents == [threading.get_ident(), thread.ident]

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.bindings.peer import DEADLINE, Peer, connect_tcp
-from wsproto_asyncio import WebSocketView, quick, serve, watch
+from wsproto_asyncio import WebSocketView, serve, watch
 from wsproto_asyncio.watch import (
     READ,
     Alarm,
@@ -25,6 +25,7 @@ from wsproto_asyncio.watch import (
     has_epoll,
     is_monotonic,
 )
+from wsproto_views import quick
 
 pytestmark = [
     pytest.mark.skipif(not has_epoll, reason="there is no epoll here"),

@@ -370,7 +370,7 @@ def test_a_fault_is_noticed(spoil: Callable[[list[Event]], list[Event]]) -> None
 
     once = settings(
         quick,
-        max_examples=300,
+        max_examples=3000,  # the first that shows it is the last
         database=None,
         derandomize=True,
         phases=[Search.generate],

@@ -111,12 +111,17 @@ def _declared(pxd: Path, name: str) -> set[str]:
     body = re.split(r"^cdef class ", text, flags=re.MULTILINE)
     block = next(part for part in body if re.match(rf"{name}\b", part))
     lines = re.findall(
-        r"^    cdef (?:public |readonly )?[\w.]+(?:\[\d+\])? ([\w, ]+)$", block, re.MULTILINE
+        r"^    cdef (?:public |readonly )?(?:long )?[\w.]+(?:\[\d+\])? ([\w, ]+)$",
+        block,
+        re.MULTILINE,
     )
     known = {word for line in lines for word in line.replace(" ", "").split(",")}
     if base := re.match(rf"{name}\((\w+)\)", block):
-        place = re.search(rf"^from \.(\w+) cimport .*\b{base[1]}\b", text, re.MULTILINE)
-        known |= _declared(pxd.with_name(f"{place[1]}.pxd") if place else pxd, base[1])
+        place = re.search(rf"^from (\w*)\.(\w+) cimport .*\b{base[1]}\b", text, re.MULTILINE)
+        if place:
+            folder = pxd.parent.with_name(place[1]) if place[1] else pxd.parent
+            pxd = folder / f"{place[2]}.pxd"
+        known |= _declared(pxd, base[1])
     return known
 
 

@@ -93,13 +93,13 @@ THIRD_PARTY = {
 # made there and do not block, and TLS is a function from bytes to bytes. (python-socks is imported
 # by name, where a SOCKS proxy is asked for.) Of threads they only ask in which one they are.
 VIEWS = {
+    "quick": {"socket", "threading", "time"},
     "sockets": {"socket"},
     "socks": {"socket"},
     "tls": {"ssl"},
     "stream_server": {"socket", "ssl"},
     "stream_client": {"socket", "ssl"},
     "streams": {"threading"},
-    "views": {"threading"},
 }
 
 # What one file of the test kit may import beyond the rule of its folder. Hypothesis is imported by

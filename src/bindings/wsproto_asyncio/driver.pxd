@@ -3,6 +3,7 @@
 import cython
 
 from wsproto_core.session cimport Session as CSession
+from wsproto_views.quick cimport get_ident, monotonic
 from .watch cimport Watched
 from .worker cimport Worker
 
@@ -13,7 +14,7 @@ cdef int _AT_ONCE
 
 cdef class Driver(Watched):
     cdef public object loop
-    cdef public object now
+    cdef bint _is_monotonic
     cdef size_t _thread
     cdef public object server
     cdef public object sock
@@ -38,6 +39,7 @@ cdef class Driver(Watched):
     cdef public bint _gone
     cdef public bint _told_gone
 
+    cpdef double now(self) except? -1.0
     cpdef _write(self)
     cpdef _end_stream(self, wanted)
     cpdef _set_reading(self, bint reading)

@@ -13,13 +13,12 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_asyncio.py``.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any
 
 from wsproto_core import Session, Transport
 from wsproto_views import dispatch
+from wsproto_views.quick import get_ident, monotonic
 
 from .hub import hub
 from .watch import Alarm, Watched, is_monotonic
@@ -62,10 +61,7 @@ class Driver(Watched):
         over: the session finished and the stream closed."""
         super().__init__()
         self.loop = asyncio.get_running_loop()
-        # What loop.time() is as a rule, without a call in between.
-        self.now: Callable[[], float] = (
-            time.monotonic if is_monotonic(self.loop) else self.loop.time
-        )
+        self._is_monotonic = is_monotonic(self.loop)
         self._thread = get_ident()
         self.server = server
         self.sock = None
@@ -124,6 +120,10 @@ class Driver(Watched):
         session.write_blocked(0, now)
 
     # ------------------------------------------------------------------ for views and dispatch
+
+    def now(self) -> float:
+        """Seconds of the loop's clock."""
+        return monotonic() if self._is_monotonic else self.loop.time()
 
     def is_here(self) -> bool:
         """Whether the caller runs on the loop."""

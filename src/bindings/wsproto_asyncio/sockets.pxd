@@ -4,7 +4,7 @@ import cython
 
 from .driver cimport Driver
 from wsproto_views.tls cimport Tls as CTls
-from .quick cimport part, receive, send
+from wsproto_views.quick cimport part, receive, send
 
 
 cdef Py_ssize_t _READS

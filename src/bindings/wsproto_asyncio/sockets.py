@@ -18,12 +18,12 @@ from itertools import islice
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_views.quick import part, receive, send
 from wsproto_views.tls import Tls
 from wsproto_views.wires import join_small
 
 from .driver import Driver
 from .hub import BUFFER
-from .quick import part, receive, send
 from .watch import READ, WRITE, Alarm, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]

@@ -2,7 +2,7 @@
 
 import cython
 
-from .quick cimport Ready, Timer, is_only_ready
+from wsproto_views.quick cimport Ready, Timer, is_only_ready, monotonic
 
 
 cdef Py_ssize_t _POLLS, _FEW, _MANY, _CHECK

@@ -15,12 +15,11 @@ import asyncio
 import heapq
 import select
 import selectors
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Final
 
-from .quick import Ready, Timer, has_timer, has_wait, is_only_ready
+from wsproto_views.quick import Ready, Timer, has_timer, has_wait, is_only_ready, monotonic
 
 __all__ = [
     "READ",
@@ -217,12 +216,12 @@ class EpollWatch:
 
     def _on_ready(self) -> None:
         """Called by the loop."""
-        now = time.monotonic()
+        now = monotonic()
         dense = now - self._last < _DENSE
         few = self._look() <= _FEW
         if dense and few and self._outer >= 0 and self._epoll is not None:
             self._stay()
-        self._last = time.monotonic()
+        self._last = monotonic()
 
     def _look(self) -> int:
         """Tell who is ready; returns how many were."""
@@ -258,13 +257,13 @@ class EpollWatch:
             else:
                 found.take_in(self._ready.events(at))
                 told.append(found)
-        since = time.monotonic() if told else 0.0
+        since = monotonic() if told else 0.0
         waits = 0
         for at in range(len(told)):
             told[at].handle()
-            if at % _CHECK == 0 and time.monotonic() - since > _LATE:
+            if at % _CHECK == 0 and monotonic() - since > _LATE:
                 waits = self._finish(told, waits, at + 1)
-                since = time.monotonic()
+                since = monotonic()
         self._finish(told, waits, len(told))
 
     def _finish(self, told: list[Watched], start: int, end: int) -> int:
@@ -280,7 +279,7 @@ class EpollWatch:
         loop = self._loop
         if loop.get_debug():
             return  # it tells of callbacks that take long
-        until = time.monotonic() + _STAY
+        until = monotonic() + _STAY
         self._ring_at(until)  # which is for the loop
         while not (self._callbacks or loop._stopping or self._epoll is None):
             scheduled = loop._scheduled
@@ -327,7 +326,7 @@ class EpollWatch:
     def _on_ring(self) -> None:
         self._rings_at = 0.0
         self._timer.set(0.0)
-        now = time.monotonic()
+        now = monotonic()
         alarms = self._alarms
         while alarms and (alarms[0][0] <= now or alarms[0][2].call is None):
             alarm = heapq.heappop(alarms)[2]

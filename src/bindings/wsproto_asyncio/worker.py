@@ -29,8 +29,7 @@ from wsproto_views.dispatch import (
     next_call,
     returned,
 )
-
-from .quick import Runner, Suspended, start
+from wsproto_views.quick import Runner, Suspended, start
 
 if TYPE_CHECKING:
     from wsproto_core import Call

@@ -4,6 +4,8 @@ import cython
 
 from wsproto_core.session cimport Session as CSession
 
+from .quick cimport get_ident
+
 cdef int _SENT, _FULL, _BUSY
 
 @cython.locals(session=CSession)

@@ -16,7 +16,6 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from enum import IntEnum, unique
 from functools import lru_cache
 from operator import attrgetter, is_
-from threading import get_ident
 from typing import Any, ClassVar, Final, Protocol, Self
 
 from wsproto_core import (
@@ -46,6 +45,7 @@ from wsproto_core.extensions.deflate import PerMessageDeflate
 from wsproto_core.handshake import MAGIC_STRING, accept_key
 from wsproto_core.session import Hook, close_payload
 
+from .quick import get_ident
 from .requests import UpgradeRequest
 
 __all__ = ["AsyncDriver", "AsyncView", "BaseView", "State", "check_view"]

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from .quick import total
+
 if TYPE_CHECKING:
     from .streams import CancelScope, Runtime, StreamDriver
 
@@ -197,7 +199,7 @@ def join_small(output: list[bytes]) -> list[Any]:
     """The same bytes in few buffers: small neighbours joined, large ones as they are."""
     if len(output) == 1:
         return list(output)
-    if sum(map(len, output)) <= JOIN:
+    if total(output) <= JOIN:
         return [b"".join(output)]
     joined: list[Any] = []
     small: list[bytes] = []

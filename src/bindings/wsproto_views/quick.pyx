@@ -17,13 +17,16 @@ __all__ = [
     "Runner",
     "Suspended",
     "Timer",
+    "get_ident",
     "has_timer",
     "has_wait",
     "is_only_ready",
+    "monotonic",
     "part",
     "receive",
     "send",
     "start",
+    "total",
 ]
 
 cdef extern from *:
@@ -70,14 +73,22 @@ cdef extern from "Python.h":
     PyObject *Py_None
     int PyContext_Enter(object context) except -1
     int PyContext_Exit(object context) except -1
+    size_t PyThread_get_thread_ident()
 
 cdef extern from *:
     """
     #ifdef __linux__
     #include <sys/epoll.h>
     #include <sys/timerfd.h>
+    #include <time.h>
     #include <unistd.h>
     static int has_linux = 1;
+    static double read_clock(void)
+    {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+    }
     static int open_timer(void)
     {
         return timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
@@ -108,6 +119,7 @@ cdef extern from *:
     }
     #else
     static int has_linux = 0;
+    static double read_clock(void) { return 0.0; }
     static int open_timer(void) { return -1; }
     static int set_timer(int fd, double at) { return -1; }
     static void close_timer(int fd) { }
@@ -120,6 +132,7 @@ cdef extern from *:
     #endif
     """
     bint has_linux
+    double read_clock() nogil
     enum: _READY "READY"
     size_t SPACE
     int ask_epoll(int epoll, void *events) nogil
@@ -132,6 +145,8 @@ cdef extern from *:
 
 from cpython.ref cimport Py_DECREF
 
+import time
+
 has_timer = has_linux != 0
 has_wait = has_linux != 0
 
@@ -139,6 +154,14 @@ READY = _READY
 
 cdef Py_ssize_t _SMALL = 1 << 14  # bytes: less is copied sooner than a view is made
 cdef Py_ssize_t _LARGE = 1 << 14  # bytes: to copy as much into the system takes a while
+
+
+cpdef size_t get_ident():
+    return PyThread_get_thread_ident()
+
+
+cpdef double monotonic():
+    return read_clock() if has_linux else time.monotonic()
 
 
 cpdef part(buffer, Py_ssize_t size):
@@ -150,6 +173,14 @@ cpdef part(buffer, Py_ssize_t size):
         return PyBytes_FromStringAndSize(<char *> view.buf, min(size, view.len))
     finally:
         PyBuffer_Release(&view)
+
+
+cpdef Py_ssize_t total(list parts) except -1:
+    cdef Py_ssize_t size = 0
+    cdef bytes part
+    for part in parts:
+        size += len(part)
+    return size
 
 
 cpdef receive(sock, int fd, buffer):

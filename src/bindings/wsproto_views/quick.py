@@ -8,6 +8,8 @@ import socket
 import time
 from collections.abc import Coroutine
 from contextvars import Context
+from threading import get_ident
+from time import monotonic
 from typing import Any
 
 __all__ = [
@@ -16,13 +18,16 @@ __all__ = [
     "Runner",
     "Suspended",
     "Timer",
+    "get_ident",
     "has_timer",
     "has_wait",
     "is_only_ready",
+    "monotonic",
     "part",
     "receive",
     "send",
     "start",
+    "total",
 ]
 
 _os: Any = os
@@ -36,6 +41,11 @@ READY = 128  # descriptors that are told of at once
 def part(buffer: memoryview, size: int) -> memoryview | bytes:
     """The first ``size`` bytes of ``buffer``: a part of it, or if it is small perhaps a copy."""
     return buffer[:size]
+
+
+def total(parts: list[bytes]) -> int:
+    """How many bytes ``parts`` are together."""
+    return sum(map(len, parts))
 
 
 def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | bytes | None:
