@@ -105,6 +105,7 @@ cdef class Connection:
 
     cdef _send_binary(self, data, bint final, compress)
 
+    @cython.locals(rest=Py_ssize_t)
     cdef bytes _check_text(self, bytes data, bint final)
 
     cdef _queue_ping(self, bytes payload, double now)

@@ -225,11 +225,6 @@ def test_who_is_ready_of_an_epoll_that_is_closed(quick: Any) -> None:
         quick.Ready().ask(epoll, fd)
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [3], [1 << 16, 0, 5, 125]])
-def test_total(quick: Any, sizes: list[int]) -> None:
-    assert quick.total([b"x" * size for size in sizes]) == sum(sizes)
-
-
 def test_clock_and_thread(quick: Any) -> None:
     before = time.monotonic()
     assert before <= quick.monotonic() <= time.monotonic()

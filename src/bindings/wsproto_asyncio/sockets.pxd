@@ -4,6 +4,7 @@ import cython
 
 from .driver cimport Driver
 from wsproto_views.tls cimport Tls as CTls
+from wsproto_views.buffers cimport join_small
 from wsproto_views.quick cimport part, receive, send
 
 

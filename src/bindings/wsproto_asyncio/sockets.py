@@ -18,9 +18,9 @@ from itertools import islice
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_views.buffers import join_small
 from wsproto_views.quick import part, receive, send
 from wsproto_views.tls import Tls
-from wsproto_views.wires import join_small
 
 from .driver import Driver
 from .hub import BUFFER

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 from wsproto_core import Session, Transport
-from wsproto_views.wires import join_small
+from wsproto_views.buffers import join_small
 
 from .driver import Driver
 

@@ -4,7 +4,6 @@
 cpdef size_t get_ident()
 cpdef double monotonic()
 cpdef part(buffer, Py_ssize_t size)
-cpdef Py_ssize_t total(list parts) except -1
 cpdef receive(sock, int fd, buffer)
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2
 

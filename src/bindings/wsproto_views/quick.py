@@ -27,7 +27,6 @@ __all__ = [
     "receive",
     "send",
     "start",
-    "total",
 ]
 
 _os: Any = os
@@ -41,11 +40,6 @@ READY = 128  # descriptors that are told of at once
 def part(buffer: memoryview, size: int) -> memoryview | bytes:
     """The first ``size`` bytes of ``buffer``: a part of it, or if it is small perhaps a copy."""
     return buffer[:size]
-
-
-def total(parts: list[bytes]) -> int:
-    """How many bytes ``parts`` are together."""
-    return sum(map(len, parts))
 
 
 def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | bytes | None:

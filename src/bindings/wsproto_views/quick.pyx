@@ -26,7 +26,6 @@ __all__ = [
     "receive",
     "send",
     "start",
-    "total",
 ]
 
 cdef extern from *:
@@ -173,14 +172,6 @@ cpdef part(buffer, Py_ssize_t size):
         return PyBytes_FromStringAndSize(<char *> view.buf, min(size, view.len))
     finally:
         PyBuffer_Release(&view)
-
-
-cpdef Py_ssize_t total(list parts) except -1:
-    cdef Py_ssize_t size = 0
-    cdef bytes part
-    for part in parts:
-        size += len(part)
-    return size
 
 
 cpdef receive(sock, int fd, buffer):

@@ -30,8 +30,9 @@ from typing import Any, Protocol, Self
 
 from wsproto_core import Session, Transport
 
+from .buffers import join_small
 from .dispatch import dispatch
-from .wires import Wire, join_small
+from .wires import Wire
 
 __all__ = ["CancelScope", "Event", "Nest", "Nursery", "OwnNest", "Runtime", "StreamDriver"]
 

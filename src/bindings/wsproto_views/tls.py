@@ -13,7 +13,8 @@ import ssl
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from .wires import JOIN, READ_SIZE, SocketWire
+from .buffers import JOIN
+from .wires import READ_SIZE, SocketWire
 
 if TYPE_CHECKING:
     from .streams import Runtime, StreamDriver

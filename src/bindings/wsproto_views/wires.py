@@ -11,18 +11,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .quick import total
+from .buffers import JOIN
 
 if TYPE_CHECKING:
     from .streams import CancelScope, Runtime, StreamDriver
 
 logger = logging.getLogger("wsproto_core")
 
-__all__ = ["SocketWire", "StreamWire", "Wire", "join_small"]
+__all__ = ["SocketWire", "StreamWire", "Wire"]
 
 READ_SIZE = 1 << 16  # bytes asked for in one read; memory for more costs more than the read
 READ_MORE = 1 << 17  # the same, while as much comes; it costs several times itself in a flood
-JOIN = 1 << 16  # bytes: buffers up to this together are joined into one; larger ones not copied
 
 
 class Wire(Protocol):
@@ -193,24 +192,3 @@ def _cause_of(error: Exception) -> OSError:
     """The system's own error below that of a stream."""
     cause = error.__cause__
     return cause if isinstance(cause, OSError) else ConnectionError(str(error))
-
-
-def join_small(output: list[bytes]) -> list[Any]:
-    """The same bytes in few buffers: small neighbours joined, large ones as they are."""
-    if len(output) == 1:
-        return list(output)
-    if total(output) <= JOIN:
-        return [b"".join(output)]
-    joined: list[Any] = []
-    small: list[bytes] = []
-    for item in output:
-        if len(item) < JOIN // 4:
-            small.append(item)
-            continue
-        if small:
-            joined.append(b"".join(small))
-            small.clear()
-        joined.append(item)
-    if small:
-        joined.append(b"".join(small))
-    return joined
