@@ -62,7 +62,7 @@ cdef class EpollWatch:
     )
     cdef _tell(self, Py_ssize_t ready)
 
-    @cython.locals(at=Py_ssize_t)
+    @cython.locals(at=Py_ssize_t, found=Watched)
     cdef Py_ssize_t _finish(self, list told, Py_ssize_t start, Py_ssize_t end) except -1
 
     @cython.locals(until=double)

@@ -260,7 +260,8 @@ class EpollWatch:
         since = monotonic() if told else 0.0
         waits = 0
         for at in range(len(told)):
-            told[at].handle()
+            found = told[at]
+            found.handle()
             if at % _CHECK == 0 and monotonic() - since > _LATE:
                 waits = self._finish(told, waits, at + 1)
                 since = monotonic()
@@ -268,7 +269,8 @@ class EpollWatch:
 
     def _finish(self, told: list[Watched], start: int, end: int) -> int:
         for at in range(start, end):
-            told[at].finish()
+            found = told[at]
+            found.finish()
         return end
 
     def _stay(self) -> None:
