@@ -7,7 +7,7 @@ import cython
 from .framing cimport FrameDecoder
 from .messages cimport MessageReader
 from .octets cimport encode_frame, encode_header, utf8_rest
-from .outgoing cimport encode_text, snapshot
+from .outgoing cimport PreparedMessage, encode_text, snapshot
 from .timers cimport Timers
 
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
@@ -79,6 +79,7 @@ cdef class Connection:
     cpdef bint is_writable(self)
     cpdef list data_to_send(self)
     cpdef next_deadline(self)
+    cpdef bint offer(self, message) except -1
     cpdef send_message(self, data, opcode, bint final=*, compress=*)
 
     @cython.locals(decoder=FrameDecoder, size=Py_ssize_t, piece=Py_ssize_t)
@@ -102,6 +103,9 @@ cdef class Connection:
 
     @cython.locals(data=bytes, rest=bytes)
     cdef _send_text(self, text, bint final, compress)
+
+    @cython.locals(prepared=PreparedMessage, frames=bytes)
+    cdef _put_prepared(self, message)
 
     cdef _send_binary(self, data, bint final, compress)
 

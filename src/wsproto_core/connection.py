@@ -1234,13 +1234,13 @@ class Connection:
 
     def _put_prepared(self, message: PreparedMessage) -> None:
         """Queue the frames of ``message``; make them if no connection like this one has."""
-        codecs = self._codecs
+        prepared, codecs = message, self._codecs
         key: Hashable = self._fragment_size
         if codecs:
             key = (key, *[getattr(codec, "prepared_as", None) for codec, _ in codecs])
-        frames = message.encodings.get(key) if self._keys is None else None
+        frames = prepared.encodings.get(key) if self._keys is None else None
         if frames is None:
-            self._encode_prepared(message, key)
+            self._encode_prepared(prepared, key)
             return
         self._out.append(frames)
         self._out_size += len(frames)

@@ -7,7 +7,7 @@ Tests: ``tests/core/test_prepared.py``.
 """
 
 from collections.abc import Hashable
-from typing import TypeAlias, final
+from typing import TypeAlias
 
 from .enums import DATA_OPCODES, OpCode
 from .errors import LocalProtocolError
@@ -17,7 +17,6 @@ __all__ = ["Buffer", "PreparedMessage", "encode_text", "snapshot"]
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
-@final
 class PreparedMessage:
     """One message for many connections: checked once, and encoded once for all that agree.
 

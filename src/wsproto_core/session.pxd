@@ -4,6 +4,7 @@ import cython
 
 from .connection cimport Connection
 from .events cimport Chunk, Message
+from .outgoing cimport PreparedMessage
 
 cdef Py_ssize_t _COST
 cdef double _NEVER, _PATIENCE

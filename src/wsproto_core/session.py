@@ -546,7 +546,7 @@ class Session:
         As ``Connection.send_message``. A prepared message brings its own ``opcode`` and
         ``compress``, and is no part of another one.
         """
-        if type(data) is PreparedMessage:
+        if isinstance(data, PreparedMessage):
             if not final:
                 raise TypeError("expected a part of a message, got a PreparedMessage")
             self.connection.send_prepared(data)

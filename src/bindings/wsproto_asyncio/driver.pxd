@@ -4,11 +4,12 @@ import cython
 
 from wsproto_core.session cimport Session as CSession
 from wsproto_views.quick cimport get_ident, monotonic
+from .hub cimport Hub
 from .watch cimport Watched
 from .worker cimport Worker
 
 
-cdef object _OPEN
+cdef object _OPEN, _running_loop
 cdef int _AT_ONCE
 
 
@@ -26,8 +27,8 @@ cdef class Driver(Watched):
     cdef public object _on_gone
     cdef public bint _turn_due
     cdef public bint _pausing
-    cdef public object _hub
-    cdef public object _flushed
+    cdef public Hub _hub
+    cdef public long long _flushed
     cdef public bint _starting
     cdef public int _settled
     cdef public list _waiters

@@ -28,6 +28,7 @@ __all__ = ["Driver"]
 
 
 _OPEN = Transport.OPEN
+_running_loop = asyncio._get_running_loop
 _AT_ONCE = 8  # waits that are over at once, before the loop gets its turn
 
 
@@ -127,7 +128,7 @@ class Driver(Watched):
 
     def is_here(self) -> bool:
         """Whether the caller runs on the loop."""
-        return asyncio._get_running_loop() is self.loop
+        return _running_loop() is self.loop
 
     def publish(self) -> None:
         """Carry out what the session wants by the end of this turn of the loop."""

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """What the connections of one loop share.
 
 Among it what they have to write at the end of its turn: a call of the loop for each would cost as

@@ -785,17 +785,7 @@ class AsyncView(BaseView):
     # ------------------------------------------------------------------ for the bindings
 
     def _offer(self, message: PreparedMessage) -> bool:
-        if self._session is None:
-            return False
-        connection, driver = _here(self, "broadcast()").connection, self._driver
-        if not connection.offer(message):
-            if not connection.has_output:
-                return False
-            driver.flush()  # what is over the mark may not be the peer's fault
-            if not connection.offer(message):
-                return False
-        driver.flush_soon()
-        return True
+        return _offer(self, message)
 
     async def _frame_first(self, data: bytes, opcode: OpCode) -> None:
         """``on_new_frame``, then the hook that takes the message."""
@@ -845,6 +835,22 @@ def _send(
     if not session.attended:
         view._driver.publish()
     return _SENT
+
+
+def _offer(view: AsyncView, message: PreparedMessage) -> bool:
+    """Queue a message of a broadcast, if the view's peer keeps up; whether it was."""
+    if view._session is None:
+        return False
+    session, driver = _here(view, "broadcast()"), view._driver
+    connection = session.connection
+    if not connection.offer(message):
+        if not connection.has_output:
+            return False
+        driver.flush()  # what is over the mark may not be the peer's fault
+        if not connection.offer(message):
+            return False
+    driver.flush_soon()
+    return True
 
 
 # Iterators and not asynchronous generators, which are left unfinished when a loop is left, for the
