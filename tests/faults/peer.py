@@ -5,6 +5,7 @@ the peer's that ends with our ``done``. Nothing of the code under test is used h
 """
 
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable
@@ -127,6 +128,7 @@ class Talker:
                 self._sock, server_side=not self.is_client, server_hostname=name
             )
         except OSError as error:
+            _close_left_open(error)
             return self._break(error)
         return True
 
@@ -313,6 +315,16 @@ class Talker:
 
 
 @cache
+def _close_left_open(error: OSError) -> None:
+    """``wrap_socket`` of a socket that was reset meanwhile raises, and closes nothing."""
+    at = error.__traceback__
+    while at is not None:
+        left = at.tb_frame.f_locals.get("self")
+        if isinstance(left, ssl.SSLSocket):
+            left.close()
+        at = at.tb_next
+
+
 def _encode(first: int, payload: bytes, masked: bool) -> bytes:
     return frame(first, payload, KEY if masked else b"")
 
