@@ -77,6 +77,7 @@ cdef class Connection:
     cpdef bint has_batch(self)
     cpdef bint can_begin(self)
     cpdef bint is_writable(self)
+    cdef bint _is_below_mark(self)
     cpdef list data_to_send(self)
     cpdef next_deadline(self)
     cpdef bint offer(self, message) except -1

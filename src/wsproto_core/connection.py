@@ -557,11 +557,7 @@ class Connection:
         not open, a message of ours is unfinished, or what waits for the peer is over
         ``Config.write_high_water``.
         """
-        if (
-            self.phase is not _OPEN
-            or self._sending
-            or self._out_size + self._blocked > self._write_mark
-        ):
+        if self.phase is not _OPEN or self._sending or not self._is_below_mark():
             return False
         self._put_prepared(message)
         return True
@@ -709,7 +705,7 @@ class Connection:
     def below_mark(self) -> bool:
         """Whether what waits for the peer, here and in the transport, is within
         ``Config.write_high_water``."""
-        return self._out_size + self._blocked <= self._write_mark
+        return self._is_below_mark()
 
     def can_begin(self) -> bool:
         """Whether a new message may begin: none of ours is unfinished, or all has ended."""
@@ -717,7 +713,10 @@ class Connection:
 
     def is_writable(self) -> bool:
         """Whether ``below_mark``, or there is nobody to wait for: all has ended."""
-        return self._out_size + self._blocked <= self._write_mark or self.phase is Phase.CLOSED
+        return self._is_below_mark() or self.phase is Phase.CLOSED
+
+    def _is_below_mark(self) -> bool:
+        return self._out_size + self._blocked <= self._write_mark
 
     @property
     def early_bytes(self) -> int:
@@ -1154,10 +1153,10 @@ class Connection:
 
     def _owe_pong(self, payload: bytes) -> None:
         """Answer a ping; with output over the mark only the newest is answered (RFC 6455 5.5.3)."""
-        if self._out_size + self._blocked > self._write_mark:
-            self._late_pong = payload
-        else:
+        if self._is_below_mark():
             self._frame(_FIN | _PONG, payload)
+        else:
+            self._late_pong = payload
 
     def _match_pong(self, payload: bytes) -> Pong:
         """Pair a pong with our ping; the pings before it count as answered too."""
@@ -1234,6 +1233,8 @@ class Connection:
 
     def _put_prepared(self, message: PreparedMessage) -> None:
         """Queue the frames of ``message``; make them if no connection like this one has."""
+        if not isinstance(message, PreparedMessage):
+            raise TypeError(f"expected a PreparedMessage, got {type(message).__name__}")
         prepared, codecs = message, self._codecs
         key: Hashable = self._fragment_size
         if codecs:

@@ -231,8 +231,8 @@ class MessageReader:
 
 def _made(data: str | bytes, opcode: OpCode) -> Message:
     message = Message.__new__(Message)  # in C an allocation and no more, unlike Message()
-    message.data = data  # type: ignore[misc]
-    message.opcode = opcode  # type: ignore[misc]
+    message.data = data  # type: ignore[misc]  # final once it is out
+    message.opcode = opcode  # type: ignore[misc]  # final once it is out
     return message
 
 

@@ -13,7 +13,6 @@ cdef object _GATE, _REQUEST, _MESSAGE, _RUN
 cdef object _EMPTY, _append, _popleft
 
 
-@cython.freelist(8)
 cdef class Call:
     cdef readonly object kind
     cdef readonly object hook

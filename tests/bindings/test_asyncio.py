@@ -218,17 +218,22 @@ def test_many_that_are_ready_at_once(runtime: Asyncio, tls: Tls, secure: bool) -
     link = Link(runtime, "server", tls if secure else None)
     held = Held(runtime, link, Echo)
     sizes = [1, 200, 20_000, 300_000]
+    threads = []
     with held as peers:
         for at, peer in enumerate(peers):
             peer.send_raw(b"".join(peer.encode(0x81, f"{at}.{n}") for n in range(3)))
             if at % 2:
-                threading.Thread(target=peer.text, args=("x" * sizes[at // 2 % 4],)).start()
+                text = "x" * sizes[at // 2 % 4]
+                threads.append(threading.Thread(target=peer.text, args=(text,)))
+                threads[-1].start()
     for at, peer in enumerate(peers):
         assert [peer.message() for _ in range(3)] == [f"{at}.{n}" for n in range(3)]
         if at % 2:
             assert peer.message() == "x" * sizes[at // 2 % 4]
         peer.bye()
         peer.sock.close()
+    for thread in threads:
+        thread.join(DEADLINE)
     link.end()
 
 

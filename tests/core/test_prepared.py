@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from tests.core.wire import Repeater, Rig, close_body, with_codec
 from wsproto_core import (
+    Agreement,
     Codec,
     Config,
     Connection,
@@ -530,3 +531,12 @@ def test_one_that_is_posted_waits_for_the_end_of_a_message_of_ours() -> None:
     session.post(PreparedMessage("posted"), TEXT)
     session.send("gun", TEXT)
     assert rig.sent() == [(0x01, b"be"), (0x80, b"gun"), (0x81, b"posted")]
+
+
+@pytest.mark.parametrize("wrong", [None, "text", b"bytes"])
+def test_only_a_prepared_message_is_sent_as_one(wrong: Any) -> None:
+    server = Connection.after_handshake(Role.SERVER, Config(), Agreement(), now=0.0)
+    for send in (server.send_prepared, server.offer):
+        with pytest.raises(TypeError, match="expected a PreparedMessage, got"):
+            send(wrong)
+    assert not server.has_output

@@ -314,7 +314,6 @@ class Talker:
         self._buffer = b""
 
 
-@cache
 def _close_left_open(error: OSError) -> None:
     """``wrap_socket`` of a socket that was reset meanwhile raises, and closes nothing."""
     at = error.__traceback__
@@ -325,6 +324,7 @@ def _close_left_open(error: OSError) -> None:
         at = at.tb_next
 
 
+@cache
 def _encode(first: int, payload: bytes, masked: bool) -> bytes:
     return frame(first, payload, KEY if masked else b"")
 

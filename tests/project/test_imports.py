@@ -91,7 +91,8 @@ THIRD_PARTY = {
 
 # What a file of the views may import beyond the rule of its folder. None of it waits: sockets are
 # made there and do not block, and TLS is a function from bytes to bytes. (python-socks is imported
-# by name, where a SOCKS proxy is asked for.) Of threads they only ask in which one they are.
+# by name, where a SOCKS proxy is asked for.) Of threads they only ask in which one they are,
+# and of time what it is.
 VIEWS = {
     "quick": {"socket", "threading", "time"},
     "sockets": {"socket"},

@@ -36,7 +36,8 @@ class Driver(Watched):
     """Runs one session; subclasses bring the stream.
 
     A subclass implements ``_write``, ``_end_stream``, ``_set_reading`` and ``_look_at_buffer``, and
-    calls ``_begin_session``, ``_turn`` after each report, and ``_lose`` at the end of the stream.
+    makes the session by ``_begin``, and calls ``_turn`` (or ``handle`` and ``finish``) after each
+    report, and ``_lose`` at the end of the stream.
     """
 
     server: Any

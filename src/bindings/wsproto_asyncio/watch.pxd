@@ -72,6 +72,3 @@ cdef class EpollWatch:
     cdef _ring_at(self, double at)
     cpdef _on_ring(self)
     cdef _close_timer(self)
-
-
-cdef _watch_in(loop, int fd, Watched watched, int events)

@@ -368,7 +368,18 @@ class LoopWatch:
 
     def want(self, fd: int, watched: Watched, events: int) -> None:
         """Watch for ``events`` from now on; 0: for nothing."""
-        _watch_in(self._loop, fd, watched, events)
+        changed = watched.wanted ^ events
+        watched.wanted = events
+        if changed & READ:
+            if events & READ:
+                self._loop.add_reader(fd, watched.on_ready, READ)
+            else:
+                self._loop.remove_reader(fd)
+        if changed & WRITE:
+            if events & WRITE:
+                self._loop.add_writer(fd, watched.on_ready, WRITE)
+            else:
+                self._loop.remove_writer(fd)
 
     def again(self, fd: int, watched: Watched) -> None:
         """The loop tells again anyway."""
@@ -376,19 +387,3 @@ class LoopWatch:
     def call_at(self, at: float, call: Callable[[], None]) -> asyncio.Handle:
         """Call it at ``at``, in seconds of the loop's clock."""
         return self._loop.call_at(at, call)
-
-
-def _watch_in(loop: asyncio.AbstractEventLoop, fd: int, watched: Watched, events: int) -> None:
-    """Have the loop watch for ``events``."""
-    changed = watched.wanted ^ events
-    watched.wanted = events
-    if changed & READ:
-        if events & READ:
-            loop.add_reader(fd, watched.on_ready, READ)
-        else:
-            loop.remove_reader(fd)
-    if changed & WRITE:
-        if events & WRITE:
-            loop.add_writer(fd, watched.on_ready, WRITE)
-        else:
-            loop.remove_writer(fd)
