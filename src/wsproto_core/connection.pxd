@@ -10,7 +10,7 @@ from .octets cimport encode_frame, encode_header, utf8_rest
 from .outgoing cimport PreparedMessage, encode_text, snapshot
 from .timers cimport Timers
 
-cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN
+cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN, _OPCODE
 cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
 cdef double _NEVER, _LONG_AGO
 cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE, _CODED_PIECE, _BATCH, _BATCH_FRAMES
@@ -91,7 +91,7 @@ cdef class Connection:
 
     @cython.locals(
         decoder=FrameDecoder, messages=MessageReader, events=list, room=Py_ssize_t,
-        batch=Py_ssize_t, budget=Py_ssize_t, opcode=int, data=bytes, flags=int, piece=tuple, pieces=list,
+        batch=Py_ssize_t, budget=Py_ssize_t, at=Py_ssize_t, head=int, opcode=int, data=bytes, pieces=list,
     )
     cdef _read_frames(self)
 

@@ -68,6 +68,7 @@ _PING: Final = int(OpCode.PING)
 _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
 _RSV: Final = 0x70
+_OPCODE: Final = 0x0F
 # Looked up for every message: an attribute of an enum's class takes longer.
 _OP_TEXT: Final = OpCode.TEXT
 _OP_BINARY: Final = OpCode.BINARY
@@ -1120,10 +1121,12 @@ class Connection:
                 budget = batch if batch < room else room  # noqa: FURB136  min() is slow here
                 pieces = decoder.decode(budget)
                 messages.coming = decoder.coming
-                for piece in pieces:
-                    opcode, data, flags = piece
+                for at in range(0, len(pieces), 2):
+                    head = pieces[at]
+                    data = pieces[at + 1]
+                    opcode = head & _OPCODE
                     if opcode < _CLOSE:
-                        room -= messages.add(opcode, data, flags, events)
+                        room -= messages.add(head, data, events)
                         continue
                     room -= len(data) + _COST
                     if opcode == _PING:

@@ -5,8 +5,8 @@ import cython
 from .octets cimport apply_mask, unmask
 
 
-# These are C integers inside the module and unknown outside, unlike FIRST and LAST.
-cdef int _FIRST, _LAST
+# These are C integers inside the module and unknown outside, unlike FIN and CONTINUED.
+cdef int _FIN, _CONTINUED
 cdef int _ILLEGAL, _WHOLE, _BEGIN, _MIDDLE, _END, _CONTROL
 cdef int _COST
 cdef Py_ssize_t _UNLIMITED
@@ -25,8 +25,7 @@ cdef class FrameDecoder:
     cdef bytes _idle_kinds
     cdef bytes _message_kinds
     cdef bytes _kinds
-    cdef int _opcode
-    cdef int _flags
+    cdef int _head
     cdef Py_ssize_t _size
     cdef bint _last
     cdef bytes _key

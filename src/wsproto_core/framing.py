@@ -1,7 +1,7 @@
 # cython: annotation_typing=False, wraparound=False
 """Frames: bytes to pieces of messages (RFC 6455 section 5).
 
-Only integers, bytes and tuples cross this file's border: no enums, no events, no errors with logic.
+Only integers and bytes cross this file's border: no enums, no events, no errors with logic.
 It decides what the header of a frame decides, at the first byte that decides it: reserved bits,
 opcode and fragment order at byte 1, masking and length class at byte 2, size at the last length
 byte. What a payload means is ``messages.py``'s business. A violation does not raise: the decoder
@@ -12,25 +12,21 @@ the wire is bounded before it is stored. Tests: ``tests/core/test_framing.py``.
 """
 
 from functools import lru_cache
-from typing import Final, TypeAlias
+from typing import Any, Final
 
 from .octets import apply_mask, unmask
 
-__all__ = ["FIRST", "LAST", "FrameDecoder", "Piece"]
+__all__ = ["CONTINUED", "FIN", "FrameDecoder"]
 
-Piece: TypeAlias = tuple[int, bytes, int]
-"""``(opcode, payload, flags)``: a control frame, or a part of a data message, unmasked.
-
-A part carries its message's opcode (1 or 2), never 0. ``flags`` holds ``FIRST`` and ``LAST``, and
-the reserved bits of the message's first frame (a mask within 0x70).
-"""
-
-_FIRST: Final = 0x01
-_LAST: Final = 0x02
-FIRST: Final[int] = _FIRST
-"""Begins a message; set on control frames too."""
-LAST: Final[int] = _LAST
-"""Ends a message; set on control frames too."""
+# A piece is a control frame or a part of a data message: its head, and its payload, unmasked. The
+# head is the first byte of the frame as on the wire, but for the parts of a message: each has the
+# opcode (1 or 2) and the reserved bits of the first, and the last one FIN.
+_FIN: Final = 0x80
+_CONTINUED: Final = 0x100
+FIN: Final[int] = _FIN
+"""In a head: ends a message; set on control frames too."""
+CONTINUED: Final[int] = _CONTINUED
+"""In a head: not the first piece of its message."""
 
 # What a first header byte is, by its value; see _kinds().
 _ILLEGAL: Final = 0
@@ -120,8 +116,7 @@ class FrameDecoder:
         self._idle_kinds = _kinds(rsv, False)
         self._message_kinds = _kinds(rsv, True)
         self._kinds = self._idle_kinds
-        self._opcode = 0  # of the message in progress
-        self._flags = 0  # _FIRST until its first piece went out, and its reserved bits
+        self._head = 0  # of the next piece of the message in progress, without FIN
         self._size = 0  # its payload bytes so far, as on the wire
         self.coming = 0
         self._last = False  # the frame in progress ends its message
@@ -139,7 +134,7 @@ class FrameDecoder:
     @property
     def opcode(self) -> int:
         """The opcode of the message in progress, or of the last one."""
-        return self._opcode
+        return self._head & 0x0F
 
     def feed(self, data: bytes) -> None:
         """Take more of the stream. Ignored after a fault."""
@@ -166,16 +161,17 @@ class FrameDecoder:
         if self._mask_bit and turn:
             self._key = key[turn:] + key[:turn]
         self.coming -= size
-        self._flags &= ~_FIRST
+        self._head |= _CONTINUED
         return key
 
-    def decode(self, budget: int) -> list[Piece]:
-        """The next pieces, about ``budget`` bytes of them (payload, and 64 for each).
+    def decode(self, budget: int) -> list[Any]:
+        """The next pieces, about ``budget`` bytes of them (payload, and 64 for each): the head of
+        each and then its payload, without tuples, for those would be one more for every message.
 
         With ``pending`` false after it more bytes are needed, or ``fault`` is set. An empty list
         alone says neither: a fragment may be empty.
         """
-        pieces: list[Piece] = []
+        pieces: list[Any] = []
         if not self.pending:
             return pieces
         data = self._data
@@ -206,15 +202,18 @@ class FrameDecoder:
                     part = data[start:pos]
                 if self.coming:
                     if taken:
-                        pieces.append((self._opcode, part, self._flags))
-                        self._flags &= ~_FIRST
+                        pieces.append(self._head)
+                        pieces.append(part)
+                        self._head |= _CONTINUED
                     break
                 if self._last:
-                    pieces.append((self._opcode, part, self._flags | _LAST))
+                    pieces.append(self._head | _FIN)
+                    pieces.append(part)
                     kinds = self._kinds = self._idle_kinds
                 else:
-                    pieces.append((self._opcode, part, self._flags))
-                    self._flags &= ~_FIRST
+                    pieces.append(self._head)
+                    pieces.append(part)
+                    self._head |= _CONTINUED
                 budget -= taken + _COST
                 continue
 
@@ -279,23 +278,23 @@ class FrameDecoder:
             else:
                 self.serial += 1
             pos = stop
-            if kind == _WHOLE:
-                pieces.append((first & 0x0F, payload, first & 0x70 | _FIRST | _LAST))
-            elif kind == _CONTROL:
-                pieces.append((first & 0x0F, payload, 3))
+            if kind in (_WHOLE, _CONTROL):
+                pieces.append(first)
+                pieces.append(payload)
             else:
                 if kind == _BEGIN:
-                    self._opcode = first & 0x0F
-                    self._flags = first & 0x70 | _FIRST
+                    self._head = first
                     self._size = 0
                     kinds = self._kinds = self._message_kinds
                 self._size += length
                 if kind == _END:
-                    pieces.append((self._opcode, payload, self._flags | _LAST))
+                    pieces.append(self._head | _FIN)
+                    pieces.append(payload)
                     kinds = self._kinds = self._idle_kinds
                 elif length:
-                    pieces.append((self._opcode, payload, self._flags))
-                    self._flags &= ~_FIRST
+                    pieces.append(self._head)
+                    pieces.append(payload)
+                    self._head |= _CONTINUED
                 else:
                     budget -= 1
                     continue
@@ -326,8 +325,7 @@ class FrameDecoder:
 
     def _begin(self, first: int, kind: int, length: int) -> None:
         if kind <= _BEGIN:
-            self._opcode = first & 0x0F
-            self._flags = first & 0x70 | _FIRST
+            self._head = first & ~_FIN
             self._size = 0
             self._kinds = self._message_kinds
         self._size += length

@@ -5,7 +5,7 @@ import cython
 from .events cimport Chunk, Message
 from .octets cimport Gather, utf8_rest
 
-cdef int _TEXT, _FIRST, _LAST, _WHOLE
+cdef int _TEXT, _FIN, _CONTINUED, _PART, _OPCODE
 cdef Py_ssize_t _COST, _BATCH, _NO_BATCH
 
 
@@ -27,9 +27,10 @@ cdef class MessageReader:
     cdef object _slices
     cdef int _opcode
 
-    cpdef Py_ssize_t add(self, int opcode, bytes data, int flags, list out) except -1
+    @cython.locals(opcode=int)
+    cpdef Py_ssize_t add(self, int head, bytes data, list out) except -1
 
-    @cython.locals(gather=Gather, rest=Py_ssize_t)
+    @cython.locals(gather=Gather, rest=Py_ssize_t, is_ascii=bint)
     cpdef absorb(self, int opcode, data, Py_ssize_t size, bytes key)
 
     @cython.locals(cost=Py_ssize_t, data=bytes)

@@ -15,7 +15,7 @@ from .config import Config
 from .enums import CloseCode, OpCode
 from .errors import PayloadTooBig, ProtocolError
 from .events import Chunk, Event, Message
-from .framing import FIRST, LAST
+from .framing import CONTINUED, FIN
 from .octets import Gather, utf8_rest
 from .outgoing import Buffer
 
@@ -27,9 +27,10 @@ __all__ = ["MessageReader", "text_fault"]
 _TEXT: Final = int(OpCode.TEXT)
 _OP_TEXT: Final = OpCode.TEXT
 _OP_BINARY: Final = OpCode.BINARY
-_FIRST: Final[int] = FIRST
-_LAST: Final[int] = LAST
-_WHOLE: Final[int] = FIRST | LAST
+_FIN: Final[int] = FIN
+_CONTINUED: Final[int] = CONTINUED
+_PART: Final[int] = FIN | CONTINUED
+_OPCODE: Final = 0x0F
 _COST: Final = 64  # what an event costs beside its payload, as in framing
 _BATCH: Final = 2 << 10  # inflates to 2 MiB at most, where a read of 64 KiB would give 64 MiB
 _NO_BATCH: Final = 1 << 62
@@ -85,14 +86,15 @@ class MessageReader:
         """What is there of the message in progress; ``None`` outside a message or with chunks."""
         return self._gather.peek() if self._gather.size else None
 
-    def add(self, opcode: int, data: bytes, flags: int, out: list[Event]) -> int:
+    def add(self, head: int, data: bytes, out: list[Event]) -> int:
         """Take one piece of a data message and append to ``out`` what it completes.
 
-        Returns what the events cost (payload, and 64 for each). Raises ``ProtocolError`` for text
-        that is not UTF-8, ``PayloadTooBig`` or ``ExtensionError`` from an extension: all the
-        peer's. While ``busy``, call ``resume`` before the next piece.
+        ``head``: as ``framing`` gives it. Returns what the events cost (payload, and 64 for each).
+        Raises ``ProtocolError`` for text that is not UTF-8, ``PayloadTooBig`` or ``ExtensionError``
+        from an extension: all the peer's. While ``busy``, call ``resume`` before the next piece.
         """
-        if flags == _WHOLE and self.plain:
+        opcode = head & _OPCODE
+        if self.plain and head & _PART == _FIN:  # whole in one piece
             out.append(self._message(opcode, data))
             return len(data) + _COST
         if self._codecs:
@@ -101,17 +103,17 @@ class MessageReader:
             if self._only is not None:
                 # What most pieces are: of one slice, through one extension.
                 codec, rsv = self._only
-                last = bool(flags & _LAST)
-                first = bool(flags & _FIRST)
-                slices = codec.decode(data, rsv & flags, first, last, self._limit)
+                last = bool(head & _FIN)
+                first = not head & _CONTINUED
+                slices = codec.decode(data, rsv & head, first, last, self._limit)
                 if type(slices) is tuple and len(slices) == 1:
                     return self._take(opcode, slices[0], last, out)
                 self._slices = _mark_last(slices, last)
             else:
-                self._slices = self._decoded(data, flags)
+                self._slices = self._decoded(data, head)
             self.busy = True
             return self.resume(out, _COST if self._chunks else -1)
-        return self._take(opcode, data, bool(flags & _LAST), out)
+        return self._take(opcode, data, bool(head & _FIN), out)
 
     def absorb(self, opcode: int, data: Buffer, size: int, key: bytes) -> None:
         """Take the first ``size`` bytes of ``data``, masked with ``key``, from inside a frame.
@@ -119,9 +121,9 @@ class MessageReader:
         If ``plain``, and not the last of their frame: where much comes, it is written once.
         """
         gather = self._gather
-        gather.add_masked(data, size, key, self.coming)
+        is_ascii = gather.add_masked(data, size, key, self.coming)
         self._size += size
-        if opcode == _TEXT:
+        if opcode == _TEXT and (self._held or not is_ascii):
             rest = gather.rest(self._held, size)
             if rest < 0:
                 raise _bad_text(text_fault(self._held, gather.last(size), False)) from None
@@ -209,12 +211,12 @@ class MessageReader:
             raise _bad_text(text_fault(self._held, data, final)) from None
         self._held = (self._held + data)[-rest:] if rest else b""
 
-    def _decoded(self, data: bytes, flags: int) -> Iterator[tuple[bytes, bool]]:
+    def _decoded(self, data: bytes, head: int) -> Iterator[tuple[bytes, bool]]:
         """The slices of a piece after all codecs, each with whether it ends the message."""
-        last = bool(flags & _LAST)
+        last = bool(head & _FIN)
         slices: Iterable[bytes] = (data,)
         for codec, rsv in self._codecs:
-            slices = self._through(codec, rsv & flags, slices, bool(flags & _FIRST), last)
+            slices = self._through(codec, rsv & head, slices, not head & _CONTINUED, last)
         return _mark_last(slices, last)
 
     def _through(

@@ -10,7 +10,7 @@ cdef class Gather:
 
     cpdef add(self, bytes data, Py_ssize_t coming)
     cdef _resize(self, Py_ssize_t size)
-    cpdef add_masked(self, data, Py_ssize_t size, bytes key, Py_ssize_t coming)
+    cpdef bint add_masked(self, data, Py_ssize_t size, bytes key, Py_ssize_t coming) except -1
     cpdef bytes last(self, Py_ssize_t size)
     cpdef Py_ssize_t rest(self, bytes held, Py_ssize_t size) except -2
     cdef uint8_t *_room_for(self, Py_ssize_t more, Py_ssize_t coming) except NULL

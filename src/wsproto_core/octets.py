@@ -102,10 +102,14 @@ class Gather:
 
     def add_masked(
         self, data: bytes | bytearray | memoryview, size: int, key: bytes, coming: int
-    ) -> None:
-        """``add`` the first ``size`` of ``data``, unmasked with ``key`` if there is one."""
+    ) -> bool:
+        """``add`` the first ``size`` of ``data``, unmasked with ``key`` if there is one. Whether
+        they are ASCII, which in C is seen in passing."""
         part = bytes(data[:size])
-        self.add(apply_mask(part, 0, size, key) if key else part, coming)
+        if key:
+            part = apply_mask(part, 0, size, key)
+        self.add(part, coming)
+        return part.isascii()
 
     def last(self, size: int) -> bytes:
         """The last ``size`` of them, which came in one part."""

@@ -49,11 +49,34 @@ cdef extern from *:
             to[at] = from[at] ^ key[at & 3];
     }
 
-    /* How many octets from the start are ASCII, in steps of 32: less than there are, maybe. */
+    /* The same; whether all that was written is ASCII. */
+    WIDE static int xor_ascii(uint8_t *restrict to, const uint8_t *restrict from, size_t size,
+                              const uint8_t *key)
+    {
+        uint32_t narrow;
+        uint64_t wide, word, all = 0;
+        size_t at = 0, i;
+        memcpy(&narrow, key, 4);
+        wide = (uint64_t)narrow << 32 | narrow;
+        for (; at + 512 <= size; at += 512)
+            for (i = at; i < at + 512; i += 8) {
+                memcpy(&word, from + i, 8);
+                word ^= wide;
+                all |= word;
+                memcpy(to + i, &word, 8);
+            }
+        for (; at < size; at++) {
+            to[at] = from[at] ^ key[at & 3];
+            all |= to[at];
+        }
+        return !(all & UINT64_C(0x8080808080808080));
+    }
+
+    /* How many octets from the start are ASCII, in steps of 8: less than there are, maybe. */
     WIDE static size_t ascii_run(const uint8_t *data, size_t size)
     {
         size_t at = 0, i;
-        uint64_t word[4], one, all;
+        uint64_t one, all;
         while (at + 512 <= size) {
             all = 0;
             for (i = 0; i < 512; i += 8) {
@@ -64,17 +87,21 @@ cdef extern from *:
                 break;
             at += 512;
         }
-        while (at + 32 <= size) {
-            memcpy(word, data + at, 32);
-            if ((word[0] | word[1] | word[2] | word[3]) & UINT64_C(0x8080808080808080))
+        while (at + 8 <= size) {
+            memcpy(&one, data + at, 8);
+            if (one & UINT64_C(0x8080808080808080))
                 break;
-            at += 32;
+            at += 8;
         }
         return at;
     }
     """
     void xor_octets(uint8_t *to, const uint8_t *from_, size_t size, const uint8_t *key) noexcept nogil
+    bint xor_ascii(uint8_t *to, const uint8_t *from_, size_t size, const uint8_t *key) noexcept nogil
     size_t ascii_run(const uint8_t *data, size_t size) noexcept nogil
+
+
+cdef bytes _NO_KEY = bytes(4)
 
 
 cpdef bytes apply_mask(bytes data, Py_ssize_t start, Py_ssize_t stop, bytes key):
@@ -184,7 +211,7 @@ cdef class Gather:
         else:
             _PyBytes_Resize(&self._buffer, size)
 
-    cpdef add_masked(self, data, Py_ssize_t size, bytes key, Py_ssize_t coming):
+    cpdef bint add_masked(self, data, Py_ssize_t size, bytes key, Py_ssize_t coming) except -1:
         """As ``octets.Gather.add_masked``."""
         cdef Py_buffer view
         cdef uint8_t *to
@@ -195,10 +222,12 @@ cdef class Gather:
             if size < 0 or size > view.len:
                 raise ValueError("expected 0 <= size <= len(data)")
             to = self._room_for(size, coming)
-            if PyBytes_GET_SIZE(key):
-                xor_octets(to, <const uint8_t *>view.buf, size, <uint8_t *>PyBytes_AS_STRING(key))
-            else:
-                memcpy(to, view.buf, size)
+            return xor_ascii(
+                to,
+                <const uint8_t *>view.buf,
+                size,
+                <uint8_t *>PyBytes_AS_STRING(key if PyBytes_GET_SIZE(key) else _NO_KEY),
+            )
         finally:
             PyBuffer_Release(&view)
 

@@ -10,13 +10,17 @@ cdef Py_ssize_t _COST
 cdef double _NEVER, _PATIENCE
 cdef object _OPEN, _CLOSED, _DECIDING, _CLOSE_SENT, _TEXT, _BINARY
 cdef object _GATE, _REQUEST, _MESSAGE, _RUN
-cdef object _EMPTY, _append, _popleft
+cdef object _EMPTY, _append, _extend, _popleft
 
 
 cdef class Call:
     cdef readonly object kind
     cdef readonly object hook
-    cdef readonly tuple arguments
+    cdef tuple _arguments
+    cdef object _data
+    cdef object _opcode
+
+    cpdef begin(self)
 
 
 cdef class _Trouble:
@@ -90,13 +94,15 @@ cdef class Session:
     cdef bint _has_room(self) except -1
     cdef bint _drops(self) except -1
     cdef bint _is_busy(self, double now) except -1
+    @cython.locals(cost=Py_ssize_t, message=Message, by_type=bint)
+    cdef bint _take_messages(self, list events) except -1
     cdef _take(self, event, double now)
     cdef bint _takes(self, message) except -1
     cdef _enqueue(self, event)
     cdef _put(self, item, bint ahead=*)
 
     @cython.locals(call=Call)
-    cdef Call _message_call(self, hook, tuple arguments)
+    cdef Call _message_call(self, hook, data, opcode)
 
     @cython.locals(wants=bint)
     cdef _balance(self, double now)

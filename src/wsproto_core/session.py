@@ -134,12 +134,29 @@ class CallKind(IntEnum):
 class Call:
     """One hook to run, given out by ``next_call`` and handed back with its outcome."""
 
-    __slots__ = ("arguments", "hook", "kind")
+    __slots__ = ("_arguments", "_data", "_opcode", "hook", "kind")
 
-    def __init__(self, kind: CallKind, hook: Hook, arguments: tuple[Any, ...]) -> None:
+    def __init__(self, kind: CallKind, hook: Hook, arguments: tuple[Any, ...] | None) -> None:
         self.kind = kind
         self.hook = hook
-        self.arguments = arguments
+        self._arguments = arguments  # None: a message's, which make no tuple
+        self._data: str | bytes | None = None
+        self._opcode: OpCode | None = None  # None: the hook takes the data alone
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the hook is called with."""
+        if self._arguments is not None:
+            return self._arguments
+        return (self._data,) if self._opcode is None else (self._data, self._opcode)
+
+    def begin(self) -> Any:
+        """Call the hook; what it gives may have to be awaited."""
+        if self._arguments is not None:
+            return self.hook(*self._arguments)
+        if self._opcode is None:
+            return self.hook(self._data)
+        return self.hook(self._data, self._opcode)
 
     @property
     def beside(self) -> bool:
@@ -178,6 +195,7 @@ session. Nothing can be put in here."""
 
 # Asked for every message: to look for an attribute of a class takes as long as all of framing.
 _append: Final = deque.append
+_extend: Final = deque.extend
 _popleft: Final = deque.popleft
 _OPEN: Final = Phase.OPEN
 _CLOSED: Final = Phase.CLOSED
@@ -392,7 +410,8 @@ class Session:
         ):
             return False
         self._running -= 1
-        call.arguments = ()
+        call._arguments = ()
+        call._data = None
         self._spare = call
         return True
 
@@ -484,20 +503,22 @@ class Session:
         opcode, data = message.opcode, message.data
         if opcode is _TEXT:
             if self._on_text is not None:
-                return self._message_call(self._on_text, (data,))
+                return self._message_call(self._on_text, data, None)
         elif self._on_binary is not None:
-            return self._message_call(self._on_binary, (data,))
+            return self._message_call(self._on_binary, data, None)
         assert self._on_message is not None
         raw = data if isinstance(data, bytes) else data.encode()
-        return self._message_call(self._on_message, (raw, opcode))
+        return self._message_call(self._on_message, raw, opcode)
 
-    def _message_call(self, hook: Hook, arguments: tuple[Any, ...]) -> Call:
+    def _message_call(self, hook: Hook, data: str | bytes, opcode: OpCode | None) -> Call:
         call, self._spare = self._spare, None
         if call is None:
-            call = Call(_MESSAGE, hook, arguments)
+            call = Call(_MESSAGE, hook, None)
         else:
             call.hook = hook
-            call.arguments = arguments
+            call._arguments = None
+        call._data = data
+        call._opcode = opcode
         return call
 
     def is_finished(self) -> bool:
@@ -789,8 +810,9 @@ class Session:
                 ):
                     break
                 events = connection.events()
-            for event in events:
-                self._take(event, now)
+            if not self._take_messages(events):
+                for event in events:
+                    self._take(event, now)
         if connection.phase is _CLOSED:
             self._await_hooks(now)
         self._balance(now)
@@ -814,6 +836,23 @@ class Session:
     def _drops(self) -> bool:
         """Whether messages that find no room are dropped: the only way on to the peer's Close."""
         return self._closing > 0 and self.connection.phase is _CLOSE_SENT
+
+    def _take_messages(self, events: list[Event]) -> bool:
+        """Queue ``events`` in one go if they are messages that all go to hooks, as most do."""
+        by_type = self._on_text is not None and self._on_binary is not None
+        if self._deaf or self._closing or not (by_type or self._on_message is not None):
+            return False
+        cost = 0
+        for event in events:
+            if type(event) is not Message:
+                return False
+            message = event
+            cost += len(message.data) + _COST
+        if self._queue is _EMPTY:
+            self._queue = deque()
+        _extend(self._queue, events)
+        self._cost += cost
+        return True
 
     def _take(self, event: Event, now: float) -> None:
         kind = type(event)

@@ -136,7 +136,7 @@ class Stage:
         while (call := self.session.next_call()) is not None:
             names.append(call.hook.__qualname__)
             try:
-                value = call.hook(*call.arguments)
+                value = call.begin()
             except Exception as error:  # noqa: BLE001 - what a driver does
                 self.fail(call, error)
             else:

@@ -12,8 +12,9 @@ import pytest
 
 from tests.core.measure import assert_linear, measured
 from tests.core.pair import by_bytes, by_size
+from tests.core.pieces import BOTH, FIRST, LAST, decode
 from tests.core.wire import KEY, frame
-from wsproto_core.framing import FIRST, LAST, FrameDecoder
+from wsproto_core.framing import FrameDecoder
 
 NO_LIMIT = -1
 
@@ -42,16 +43,13 @@ class Peer:
 
     def read(self, data: bytes, budget: int = 1 << 20) -> list[tuple[int, bytes, int]]:
         self.decoder.feed(data)
-        pieces: list[tuple[int, bytes, int]] = self.decoder.decode(budget)
-        return pieces
+        return decode(self.decoder, budget)
 
 
 @pytest.fixture
 def peer(masked: bool) -> Peer:
     return Peer(masked)
 
-
-BOTH = FIRST | LAST
 
 # ------------------------------------------------------------------------------------- pieces
 
@@ -129,10 +127,10 @@ def test_a_budget_stops_between_pieces(peer: Peer) -> None:
     got = peer.read(data, 100)
     assert len(got) == 1
     assert peer.decoder.pending
-    got += peer.decoder.decode(101)
+    got += decode(peer.decoder, 101)
     assert len(got) == 3
     while peer.decoder.pending:
-        got += peer.decoder.decode(1)
+        got += decode(peer.decoder, 1)
     assert [payload for _, payload, _ in got] == [bytes([i]) * 36 for i in range(10)]
 
 
@@ -141,9 +139,9 @@ def test_more_can_be_fed_while_pending(peer: Peer) -> None:
     got = peer.read(frames[0] + frames[1] + frames[2][:10], 1)
     peer.decoder.feed(frames[2][10:])
     peer.decoder.feed(frames[3])
-    got += peer.decoder.decode(1)
+    got += decode(peer.decoder, 1)
     peer.decoder.feed(frames[4] + frames[5])
-    got += peer.decoder.decode(1 << 20)
+    got += decode(peer.decoder, 1 << 20)
     assert [payload for _, payload, _ in got] == [bytes([i]) * 20 for i in range(6)]
 
 
@@ -151,8 +149,8 @@ def test_without_budget_nothing_is_looked_at(peer: Peer) -> None:
     assert peer.read(peer.frame(0x81, b"a"), 0) == []
     assert peer.decoder.pending
     assert peer.decoder.fault is None
-    assert peer.decoder.decode(1) == [(1, b"a", BOTH)]
-    assert peer.decoder.decode(1) == []
+    assert decode(peer.decoder, 1) == [(1, b"a", BOTH)]
+    assert decode(peer.decoder, 1) == []
 
 
 def test_whole_frames_that_wait_are_no_unfinished_one(peer: Peer) -> None:
@@ -168,7 +166,7 @@ def test_empty_fragments_cost_something(peer: Peer) -> None:
     assert peer.decoder.pending
     calls = 1
     while peer.decoder.pending:
-        peer.decoder.decode(10)
+        decode(peer.decoder, 10)
         calls += 1
     assert calls >= 10
 
@@ -181,7 +179,7 @@ def test_a_large_read_is_not_copied_for_each_call() -> None:
         decoder.feed(one * count)
         got = 0
         while decoder.pending:
-            got += len(decoder.decode(1))
+            got += len(decode(decoder, 1))
         assert got == count
 
     assert_linear(run, 20_000)
@@ -192,11 +190,11 @@ def test_a_read_behind_the_beginning_of_a_frame_is_copied_once() -> None:
     one = frame(0x82, bytes(60))
     decoder = FrameDecoder(False, 0, NO_LIMIT, NO_LIMIT)
     decoder.feed(one[:1])
-    assert decoder.decode(1) == []
+    assert decode(decoder, 1) == []
     rest = one[1:] + one * 5000
     with measured() as memory:
         decoder.feed(rest)
-        assert len(decoder.decode(1)) == 1
+        assert len(decode(decoder, 1)) == 1
     assert memory.peak < 1.2 * len(rest)
 
 
@@ -276,7 +274,7 @@ def test_nothing_is_read_after_a_fault(peer: Peer) -> None:
     assert not peer.decoder.pending
     assert peer.read(good) == []
     assert not peer.decoder.pending
-    assert peer.decoder.decode(100) == []
+    assert decode(peer.decoder, 100) == []
     assert peer.decoder.fault is fault
 
 
@@ -284,7 +282,7 @@ def test_a_fault_waits_for_the_budget(peer: Peer) -> None:
     assert len(peer.read(peer.frame(0x81, b"good") + b"\xff", 1)) == 1
     assert peer.decoder.fault is None
     assert peer.decoder.pending
-    assert peer.decoder.decode(1) == []
+    assert decode(peer.decoder, 1) == []
     assert peer.decoder.fault is not None
 
 
@@ -313,7 +311,7 @@ def test_the_mask_bit() -> None:
     for masked, data in ((True, "8100"), (False, "8180")):
         decoder = FrameDecoder(masked, 0, NO_LIMIT, NO_LIMIT)
         decoder.feed(bytes.fromhex(data))
-        assert decoder.decode(100) == []
+        assert decode(decoder, 100) == []
         assert decoder.fault is not None
         assert decoder.fault[0] == 1002
         assert decoder.fault[2] == "RFC 6455 5.1"
@@ -334,7 +332,7 @@ def test_random_streams_come_back(masked: bool) -> None:
         for part in by_size(rng.choice((50, 1000, 60_000)))(data):
             peer.decoder.feed(part)
             while peer.decoder.pending:
-                for opcode, payload, flags in peer.decoder.decode(rng.choice((1, 500, 100_000))):
+                for opcode, payload, flags in decode(peer.decoder, rng.choice((1, 500, 100_000))):
                     whole += payload
                     if flags & LAST:
                         got.append((opcode, whole))
@@ -403,7 +401,7 @@ def test_a_new_decoder(masked: bool) -> None:
     assert (decoder.pending, decoder.mid_frame, decoder.in_message) == (False, False, False)
     assert type(decoder.pending) is type(decoder.mid_frame) is bool
     assert (decoder.serial, decoder.opcode) == (0, 0)
-    assert decoder.decode(100) == []
+    assert decode(decoder, 100) == []
 
 
 def test_flags_that_say_yes_or_no_are_bools(peer: Peer) -> None:
@@ -423,13 +421,13 @@ def test_parts_of_a_frame_are_paid_for(peer: Peer) -> None:
         peer.read(data[:-10])
         assert len(peer.read(data[-10:] + control, 74)) == 1
         assert peer.decoder.pending
-        assert len(peer.decoder.decode(100)) == 1
+        assert len(decode(peer.decoder, 100)) == 1
         if first != 0x80:
             continue
         data = peer.frame(0x82, bytes(20))
         peer.read(data[:-10])
         assert len(peer.read(data[-10:] + control * 3, 75)) == 2
-        assert len(peer.decoder.decode(1000)) == 2
+        assert len(decode(peer.decoder, 1000)) == 2
 
 
 def test_a_part_that_does_not_end_its_frame_leaves_nothing_pending(peer: Peer) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
+from tests.core.pieces import BOTH, FIRST, LAST, head_of
 from tests.core.wire import Repeater, text
 from wsproto_core import (
     Chunk,
@@ -20,10 +21,8 @@ from wsproto_core import (
     PayloadTooBig,
     ProtocolError,
 )
-from wsproto_core.framing import FIRST, LAST
 from wsproto_core.messages import MessageReader
 
-BOTH = FIRST | LAST
 TEXT, BINARY = 1, 2
 
 
@@ -39,7 +38,7 @@ class Reader:
         self.out: list[Event] = []
 
     def add(self, opcode: int, data: bytes, flags: int) -> int:
-        return self.reader.add(opcode, data, flags, self.out)
+        return self.reader.add(head_of(opcode, flags), data, self.out)
 
     def resume(self, budget: int = -1) -> int:
         return self.reader.resume(self.out, budget)

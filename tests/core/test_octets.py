@@ -87,7 +87,8 @@ def test_parts_are_gathered_in_order_masked_or_not(parts: list[tuple[bytes, byte
         for part, key, coming in parts:
             data = mask(part, key) if key else part
             if key:
-                gather.add_masked(memoryview(part + b"more"), len(part), key, coming)
+                is_ascii = gather.add_masked(memoryview(part + b"more"), len(part), key, coming)
+                assert is_ascii is data.isascii()
             else:
                 gather.add(part, coming)
             whole += data
@@ -104,7 +105,7 @@ def test_parts_are_gathered_in_order_masked_or_not(parts: list[tuple[bytes, byte
 
 def test_a_part_without_a_mask_may_come_from_a_buffer() -> None:
     gather = Gather()
-    gather.add_masked(bytearray(b"abcd"), 3, b"", 0)
+    assert gather.add_masked(bytearray(b"abc\xff"), 3, b"", 0) is True
     assert gather.take() == b"abc"
 
 
@@ -187,9 +188,19 @@ def test_a_cut_changes_nothing(before: str, odd: bytes, behind: str, choose: st.
 
 @pytest.mark.parametrize("place", [*range(70), *range(500, 530), 1023, 1024, 1025])
 def test_what_is_not_ascii_is_seen_at_every_place_of_a_long_text(place: int) -> None:
-    """The search goes by words of eight octets, four or sixty-four at a time."""
+    """The search goes by words of eight octets, one or sixty-four at a time."""
     good = b"a" * place + "é".encode() + b"b" * (1100 - place)
     bad = b"a" * place + b"\xc3" + b"b" * (1100 - place)
     assert utf8_rest(b"", good, True) == 0
     assert utf8_rest(b"", bad, True) == -1
     assert utf8_rest(b"\xc3", b"\xa9" + good, True) == 0
+
+
+@pytest.mark.parametrize("key", [b"", KEY])
+@pytest.mark.parametrize("place", [*range(20), *range(500, 530), 1023, 1024, 1025, 1099])
+def test_unmasking_sees_what_is_not_ascii_at_every_place(place: int, key: bytes) -> None:
+    for octet in (0x7F, 0x80, 0xFF):
+        data = b"a" * place + bytes([octet]) + b"b" * (1099 - place)
+        gather = Gather()
+        assert gather.add_masked(mask(data, key) if key else data, 1100, key, 0) is (octet < 0x80)
+        assert gather.take() == data

@@ -3,7 +3,7 @@
 import cython
 
 from wsproto_core.session cimport Call as CCall, Session as CSession
-from wsproto_views.dispatch cimport begin, failed, next_call, returned
+from wsproto_views.dispatch cimport failed, next_call, returned
 from wsproto_views.quick cimport Runner, Suspended, start
 
 cdef Py_ssize_t TURN

@@ -24,7 +24,6 @@ from wsproto_views.dispatch import (
     TURN,
     Begun,
     DispatchDriver,
-    begin,
     failed,
     next_call,
     returned,
@@ -99,7 +98,7 @@ class Worker(Runner):
             if call is None:
                 return
             try:
-                value = begin(call)
+                value = call.begin()
                 if type(value) is CoroutineType:
                     coroutine = value
                     value = start(coroutine)

@@ -276,7 +276,7 @@ class Driver:
         session = self.session
         self.lock.release()
         try:
-            value = call.hook(*call.arguments)
+            value = call.begin()
         except BaseException as error:  # noqa: BLE001  the session logs it and ends the connection
             self.lock.acquire()
             session.call_failed(call, _as_exception(error), self.now())

@@ -3,6 +3,5 @@
 from wsproto_core.session cimport Call as CCall, Session as CSession
 
 cpdef object next_call(CSession session, driver)
-cpdef object begin(CCall call)
 cpdef object returned(CSession session, CCall call, value, driver)
 cpdef object failed(CSession session, CCall call, error, driver)

@@ -15,7 +15,6 @@ __all__ = [
     "TURN",
     "Begun",
     "DispatchDriver",
-    "begin",
     "dispatch",
     "failed",
     "next_call",
@@ -63,7 +62,7 @@ async def dispatch(session: Session, driver: DispatchDriver, begun: Begun | None
     count = 0
     while (call := next_call(session, driver) if begun is None else begun.call) is not None:
         try:
-            value = begin(call) if begun is None else begun
+            value = call.begin() if begun is None else begun
             begun = None
             # A plain function is taken as a hook too.
             if type(value) is CoroutineType or inspect.isawaitable(value):
@@ -88,11 +87,6 @@ def next_call(session: Session, driver: DispatchDriver) -> Call | None:
     if not session.attended and driver.cancelled:
         return None  # nobody is cancelled who has not waited
     return session.next_call()
-
-
-def begin(call: Call) -> Any:
-    """Call the hook: what it gives may have to be awaited."""
-    return call.hook(*call.arguments)
 
 
 def returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:

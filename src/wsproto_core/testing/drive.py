@@ -325,7 +325,7 @@ class SessionDriver:
         session = self.session
         while (call := session.next_call()) is not None:
             try:
-                value = call.hook(*call.arguments)
+                value = call.begin()
                 if inspect.isawaitable(value):
                     value = await value
             except BaseException as error:

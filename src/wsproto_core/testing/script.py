@@ -211,7 +211,7 @@ class ScriptedPeer:
         elif isinstance(other, Session):
             while (call := other.next_call()) is not None:
                 try:
-                    value = call.hook(*call.arguments)
+                    value = call.begin()
                 except Exception as error:  # noqa: BLE001 - what a driver does
                     other.call_failed(call, error, self.now)
                 else:
