@@ -13,10 +13,9 @@ from weakref import WeakKeyDictionary
 
 from .watch import EpollWatch, LoopWatch, has_epoll
 
-__all__ = ["BUFFER", "Hub", "Writer", "hub"]
+__all__ = ["Hub", "Writer", "hub"]
 
-
-BUFFER = 1 << 17  # bytes
+_BUFFER = 1 << 18  # bytes
 
 
 class Writer(Protocol):
@@ -45,7 +44,7 @@ class Hub:
     def __init__(self) -> None:
         # The connections that it watches know the loop, which would so be kept for ever.
         self._watch: weakref.ref[EpollWatch | LoopWatch] | None = None
-        self.buffer = memoryview(bytearray(BUFFER))
+        self.buffer = memoryview(bytearray(_BUFFER))
         self.turn = 0
         self.in_turn = False
         self.due = {}

@@ -10,7 +10,6 @@ from wsproto_views.quick cimport part, receive, send
 
 cdef Py_ssize_t _READS
 cdef int READ, WRITE
-cdef Py_ssize_t BUFFER
 
 
 cdef class SocketDriver(Driver):
@@ -35,7 +34,11 @@ cdef class SocketDriver(Driver):
     cdef _take(self, data, bint thorough)
     cpdef _call_at(self, double at)
     cdef _received_end(self)
+    cdef bint _is_deaf(self) except -1
+    cdef bytes _decrypt(self, CTls tls, bytes data)
     cdef _received_records(self, CTls tls, data)
+    @cython.locals(was_open=bint, more=bint)
+    cdef _received_through(self, CTls tls, bytes data, bint ended)
 
     @cython.locals(output=list)
     cpdef _write(self)

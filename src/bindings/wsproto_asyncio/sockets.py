@@ -23,14 +23,17 @@ from wsproto_views.quick import part, receive, send
 from wsproto_views.tls import Tls
 
 from .driver import Driver
-from .hub import BUFFER
 from .watch import READ, WRITE, Alarm, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]
 
-_READS = 4  # reads before others get the loop, while they come full
+_READS = 2  # reads before others get the loop, while they come full
 _GATHER = 64  # buffers given to the system at once
-_RECORD = 1 << 18  # bytes encrypted at once, so that not all of a large message waits as ciphertext
+_RECEIVE = 1 << 17  # bytes of one read through TLS: what is decrypted goes where it was
+
+_ENCRYPT = 1 << 16
+"""Bytes encrypted at once: the peer begins to decrypt while we go on, what is written is still in
+the processor's cache, and not all of a large message waits as ciphertext."""
 
 
 def watches_sockets(loop: asyncio.AbstractEventLoop) -> bool:
@@ -61,7 +64,7 @@ class SocketDriver(Driver):
         self.peer = peer
         self._socket = sock
         self._fd = sock.fileno()
-        self._buffer = self._hub.buffer
+        self._buffer = self._hub.buffer if tls is None else self._hub.buffer[:_RECEIVE]
         self._watch = self._hub.watch(self.loop)
         self._tls = tls
         self._came: bytes | None = None  # read, and not handled yet
@@ -102,7 +105,7 @@ class SocketDriver(Driver):
                 return
             data = self._receive()
             if type(data) is bytes and data and not thorough:
-                self._came = data
+                self._came = data if self._tls is None else self._decrypt(self._tls, data)
             else:
                 self._take(data, thorough)
 
@@ -110,7 +113,10 @@ class SocketDriver(Driver):
         """Step 2."""
         data, self._came = self._came, None
         if data is not None and not self._gone:
-            self._received(data)
+            if self._tls is None:
+                self.session.received(data, self.now())
+            elif not self._is_deaf():
+                self._received_through(self._tls, data, False)
         Driver.handle(self)
 
     def _receive(self) -> memoryview | bytes | None:
@@ -135,7 +141,7 @@ class SocketDriver(Driver):
         while data is not None:
             size = len(data)
             self._received(data)
-            if self._over or self._gone or (size < BUFFER and not thorough):
+            if self._over or self._gone or (size < len(self._buffer) and not thorough):
                 return
             if reads == _READS or not self.session.wants_read:
                 self._watch.again(self._fd, self)
@@ -149,26 +155,53 @@ class SocketDriver(Driver):
         self._want(self.wanted & ~READ)
         self.session.eof(self.now())
 
-    def _received_records(self, tls: Tls, data: memoryview | bytes) -> None:
-        """The same through TLS. Once our direction has ended what comes is not even decrypted."""
-        if self._shut or not self._writing:
-            if not data:
-                self._received_end()
-            return
+    def _is_deaf(self) -> bool:
+        """Whether our direction has ended: what comes through TLS is not even decrypted."""
+        return self._shut or not self._writing
+
+    def _decrypt(self, tls: Tls, data: bytes) -> bytes:
+        """What little came, if it can be read: in step 1, for the code of TLS is large."""
+        if self._is_deaf():
+            return b""
         tls.feed(data)
-        ended, buffer = not data, self._buffer
         try:
-            if tls.is_open or tls.shake():
+            size = tls.read_into(self._buffer) if tls.is_open else None
+        except ssl.SSLError:
+            size = None  # step 2 hears of it
+        return bytes(part(self._buffer, size)) if size else b""
+
+    def _received_records(self, tls: Tls, data: memoryview | bytes) -> None:
+        """The same through TLS."""
+        if not self._is_deaf():
+            tls.feed(data)
+            self._received_through(tls, b"", not data)
+        elif not data:
+            self._received_end()
+
+    def _received_through(self, tls: Tls, data: bytes, ended: bool) -> None:
+        """``data`` came, and what else can be read; ``ended``: nothing will be fed any more."""
+        was_open, buffer = tls.is_open, self._buffer
+        try:
+            if was_open or tls.shake():
                 # Before anything is sent, for that may be the end of the stream.
-                while size := tls.read_into(buffer):  # what came through it is with TLS by now
-                    self.session.received(part(buffer, size), self.now())
-                ended = ended or size is not None
+                more = True
+                if data:
+                    self.session.received(data, self.now())
+                    more = not tls.is_drained
+                while more:
+                    size = tls.read_into(buffer)  # what came through it is with TLS by now
+                    if size:
+                        self.session.received(part(buffer, size), self.now())
+                    else:
+                        ended = ended or size is not None
+                    more = bool(size) and not tls.is_drained
         except ssl.SSLError as error:
             self._flush_records(tls)  # the alert
             self._close(error)
             return
-        self._encrypt(tls)  # what was said before the handshake was through
-        self._flush_records(tls)
+        if not was_open:
+            self._encrypt(tls)  # what was said before the handshake was through
+            self._flush_records(tls)
         if ended and not (self._over or self._gone):
             self._received_end()
 
@@ -176,10 +209,15 @@ class SocketDriver(Driver):
 
     def _write(self) -> None:
         output = self.session.take_output()
-        if not output or self._gone or not self._writing:
+        if self._gone or not self._writing:
             return
         if self._tls is not None:
-            self._write_through(self._tls, output)
+            if output:
+                self._write_through(self._tls, output)
+            else:
+                self._flush_records(self._tls)  # what TLS itself has to answer
+            return
+        if not output:
             return
         if len(output) > 1:
             output = join_small(output)
@@ -240,7 +278,7 @@ class SocketDriver(Driver):
     def _write_through(self, tls: Tls, output: "list[bytes]") -> None:
         """The same through TLS; what is one piece, as a small answer is, goes round the queue."""
         waits = self._plain or self._backlog or not tls.is_open
-        if not waits and len(output) == 1 and len(output[0]) <= _RECORD:
+        if not waits and len(output) == 1 and len(output[0]) <= _ENCRYPT:
             tls.write(output[0])
             self._flush_records(tls)
             return
@@ -253,7 +291,7 @@ class SocketDriver(Driver):
         """Turn what waits into records, while the system takes them."""
         plain = self._plain
         while plain and tls.is_open and not self._backlog and not self._gone:
-            room = _RECORD
+            room = _ENCRYPT
             parts = []
             while plain and room > 0:
                 part = plain.popleft()

@@ -6,6 +6,9 @@ import cython
 cdef class Tls:
     cdef public bint is_open
     cdef public bint is_ended
+    cdef public bint is_drained
+    cdef bint _fed
+    cdef bint _eof
     cdef object _incoming
     cdef object _object
     cdef object _feed

@@ -33,7 +33,9 @@ class Tls:
     """TLS of one stream, over memory. What is said before the handshake waits with the caller."""
 
     __slots__ = (
+        "_eof",
         "_fault",
+        "_fed",
         "_feed",
         "_incoming",
         "_object",
@@ -42,6 +44,7 @@ class Tls:
         "_read",
         "_take",
         "_write",
+        "is_drained",
         "is_ended",
         "is_open",
     )
@@ -51,6 +54,9 @@ class Tls:
 
     is_ended: bool
     """Whether our direction has ended."""
+
+    is_drained: bool
+    """After ``read_into``: whether it need not be asked again before more is fed."""
 
     def __init__(self, context: ssl.SSLContext, *, server_hostname: str | None = None) -> None:
         """With ``server_hostname`` a client, which sends (SNI) and verifies it; else a server."""
@@ -67,11 +73,15 @@ class Tls:
         self._feed, self._take = self._incoming.write, outgoing.read
         self.is_open = False
         self.is_ended = False
+        self.is_drained = False
+        self._fed = False  # something was fed just now, so there is something
+        self._eof = False  # and nothing more will be
         self._over = False  # the peer's direction has ended
         self._fault: ssl.SSLError | None = None  # what stands behind the bytes that were read
 
     def shake(self) -> bool:
         """Go on with the handshake; whether it is through. Raises ``ssl.SSLError``."""
+        self._fed = False
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
@@ -81,9 +91,11 @@ class Tls:
 
     def feed(self, data: bytes | memoryview) -> None:
         """Take what came from the peer; no bytes are the end."""
+        self._fed = bool(data)
         if data:
             self._feed(data)
         else:
+            self._eof = True
             self._incoming.write_eof()
 
     def read(self) -> bytes | None:
@@ -105,11 +117,15 @@ class Tls:
             if not count:
                 break
             size += count
+        self.is_drained = size < most and not (self._over or self._eof or self._fault)
         return size if size or self._at_end() else None
 
     def _has_more(self) -> bool:
         """Whether to ask OpenSSL. Not with nothing there: asked at the end of a stream without
         close_notify, it would not send any more either."""
+        if self._fed:
+            self._fed = False
+            return True
         return not self._over and bool(self._incoming.pending or self._pending())
 
     def _record(self, size: int, room: memoryview | None) -> Any:
