@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import find, given, settings
 from hypothesis import strategies as st
 
 from wsproto_core import (
@@ -178,6 +178,12 @@ def test_response_heads_are_taken(data: st.DataObject) -> None:
     head = data.draw(strategies.response_heads("AAAAAAAAAAAAAAAAAAAAAA=="))
     feed(client, [head])
     assert client.phase is Phase.OPEN
+
+
+def test_hostile_bytes_have_the_tokens() -> None:
+    token = b"a token that chance does not make"
+    found = find(strategies.hostile([REQUEST], tokens=[token]), lambda data: token in data)
+    assert found.replace(token, b"", 1) == REQUEST
 
 
 @given(strategies.hostile(masked=True) | strategies.hostile([REQUEST], tokens=[b"\r\n"]))
