@@ -74,6 +74,7 @@ cdef class Connection:
     cpdef list events(self, bint hold=*)
     @cython.locals(decoder=FrameDecoder, messages=MessageReader)
     cpdef bint has_news(self)
+    cpdef Py_ssize_t bytes_coming(self) except -1
     cpdef bint has_batch(self)
     cpdef bint can_begin(self)
     cpdef bint is_writable(self)

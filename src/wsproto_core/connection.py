@@ -672,6 +672,11 @@ class Connection:
             or (messages is not None and messages.busy)
         )
 
+    def bytes_coming(self) -> int:
+        """Payload bytes that are still to come of the data frame in progress, as it announced: for
+        who chooses how much to read at once."""
+        return 0 if self._decoder is None else self._decoder.coming
+
     def data_to_send(self) -> list[bytes]:
         """Drain the bytes to write, in order. Joining them is the caller's choice."""
         if self._late_pong is not None and self._blocked <= self._write_mark:

@@ -1624,3 +1624,12 @@ def test_a_message_is_sent_by_its_opcode(role: Role) -> None:
         one.connection.send_message(b"", 9)
     with pytest.raises(TypeError, match="expected bytes for a BINARY message, got str"):
         one.connection.send_message("e", OpCode.BINARY)
+
+
+def test_what_is_coming_of_a_large_frame_is_told(role: Role) -> None:
+    assert Connection(Role.SERVER, now=0.0).bytes_coming() == 0
+    rig = Rig(role)
+    data = rig.frame(0x82, bytes(1000))
+    for part, coming in ((data[:-900], 900), (data[-900:-1], 1), (data[-1:], 0), (data[:1], 0)):
+        rig.feed(part)
+        assert rig.connection.bytes_coming() == coming

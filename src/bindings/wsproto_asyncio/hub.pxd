@@ -6,6 +6,7 @@ cdef class Hub:
     cdef readonly bint in_turn
     cdef readonly dict due
     cdef readonly object buffer
+    cdef readonly object part
     cdef object _watch
 
     cpdef begin_turn(self, loop)

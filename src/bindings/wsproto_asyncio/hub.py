@@ -15,7 +15,11 @@ from .watch import EpollWatch, LoopWatch, has_epoll
 
 __all__ = ["Hub", "Writer", "hub"]
 
-_BUFFER = 1 << 18  # bytes
+_BUFFER = 1 << 18
+"""Bytes of one read in the middle of a large frame, which are copied to where they stay."""
+
+_PART = 1 << 17
+"""Bytes of any other read. What makes objects of what came wants to be given less at once."""
 
 
 class Writer(Protocol):
@@ -41,10 +45,14 @@ class Hub:
     buffer: memoryview
     """For one read of a socket, until what came is taken; many times as large as most."""
 
+    part: memoryview
+    """The first half of it."""
+
     def __init__(self) -> None:
         # The connections that it watches know the loop, which would so be kept for ever.
         self._watch: weakref.ref[EpollWatch | LoopWatch] | None = None
         self.buffer = memoryview(bytearray(_BUFFER))
+        self.part = self.buffer[:_PART]
         self.turn = 0
         self.in_turn = False
         self.due = {}

@@ -8,13 +8,15 @@ from wsproto_views.buffers cimport join_small
 from wsproto_views.quick cimport part, receive, send
 
 
-cdef Py_ssize_t _READS
+cdef Py_ssize_t _TURN
 cdef int READ, WRITE
 
 
 cdef class SocketDriver(Driver):
     cdef object _socket
     cdef object _buffer
+    cdef object _part
+    cdef Py_ssize_t _asked
     cdef bytes _came
     cdef object _watch
     cdef int _fd
@@ -28,9 +30,10 @@ cdef class SocketDriver(Driver):
     cpdef take_in(self, int events)
     cpdef handle(self)
     cdef _want(self, int events)
+    @cython.locals(large=bint)
     cdef _receive(self)
     cdef _received(self, data)
-    @cython.locals(size=Py_ssize_t, reads=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, taken=Py_ssize_t)
     cdef _take(self, data, bint thorough)
     cpdef _call_at(self, double at)
     cdef _received_end(self)

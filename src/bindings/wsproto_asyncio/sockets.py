@@ -27,10 +27,8 @@ from .watch import READ, WRITE, Alarm, has_epoll
 
 __all__ = ["SocketDriver", "watches_sockets"]
 
-_READS = 2  # reads before others get the loop, while they come full
+_TURN = 1 << 19  # bytes read before others get the loop, while reads come full
 _GATHER = 64  # buffers given to the system at once
-_RECEIVE = 1 << 17  # bytes of one read through TLS: what is decrypted goes where it was
-
 _ENCRYPT = 1 << 16
 """Bytes encrypted at once: the peer begins to decrypt while we go on, what is written is still in
 the processor's cache, and not all of a large message waits as ciphertext."""
@@ -64,7 +62,9 @@ class SocketDriver(Driver):
         self.peer = peer
         self._socket = sock
         self._fd = sock.fileno()
-        self._buffer = self._hub.buffer if tls is None else self._hub.buffer[:_RECEIVE]
+        self._buffer = self._hub.buffer
+        self._part = self._hub.part
+        self._asked = 0  # bytes that the last read had room for
         self._watch = self._hub.watch(self.loop)
         self._tls = tls
         self._came: bytes | None = None  # read, and not handled yet
@@ -121,8 +121,12 @@ class SocketDriver(Driver):
 
     def _receive(self) -> memoryview | bytes | None:
         """Read once."""
+        # What is encrypted becomes objects, too, and goes where it came.
+        large = self._tls is None and self.session.connection.bytes_coming() >= len(self._buffer)
+        room = self._buffer if large else self._part
+        self._asked = len(room)
         try:
-            return receive(self._socket, self._fd, self._buffer)
+            return receive(self._socket, self._fd, room)
         except OSError as error:
             self._close(error)
             return None
@@ -137,17 +141,17 @@ class SocketDriver(Driver):
 
     def _take(self, data: memoryview | bytes | None, thorough: bool) -> None:
         """Handle what was read, and read on while there may be more."""
-        reads = 1
+        taken = 0
         while data is not None:
             size = len(data)
+            taken += size
             self._received(data)
-            if self._over or self._gone or (size < len(self._buffer) and not thorough):
+            if self._over or self._gone or (size < self._asked and not thorough):
                 return
-            if reads == _READS or not self.session.wants_read:
+            if taken >= _TURN or not self.session.wants_read:
                 self._watch.again(self._fd, self)
                 return
             data = self._receive()
-            reads += 1
 
     def _received_end(self) -> None:
         """The peer's end: watching goes on for nothing but a reset, which no loop tells of."""
