@@ -52,10 +52,10 @@ class TransportDriver(Driver):
         self._turn()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._hub.buffer
+        return self._hub.part
 
     def buffer_updated(self, size: int) -> None:
-        self.data_received(self._hub.buffer[:size])
+        self.data_received(self._hub.part[:size])
 
     def data_received(self, data: bytes | memoryview) -> None:
         self.session.received(data, self.now())
