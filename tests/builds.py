@@ -22,7 +22,7 @@ import wsproto_core
 from wsproto_core._pure import PureFinder
 
 CORE = Path(__file__).parent / "core"
-OURS = ("wsproto_core", "wsproto_views", "wsproto_asyncio", "tests.core")
+OURS = ("wsproto_core", "wsproto_views", "wsproto_asyncio", "wsproto_threading", "tests.core")
 
 
 class Twins:

@@ -14,7 +14,7 @@ from types import ModuleType
 
 __all__ = ["PureFinder", "install"]
 
-_COMPILED_PACKAGES = ("wsproto_core", "wsproto_views", "wsproto_asyncio")
+_COMPILED_PACKAGES = ("wsproto_core", "wsproto_views", "wsproto_asyncio", "wsproto_threading")
 
 
 class PureFinder:

@@ -2,9 +2,12 @@
 
 import asyncio
 import errno
+import os
 import select
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Coroutine, Iterator
@@ -54,7 +57,24 @@ def test_receive_much(quick: Any, pair: tuple[socket.socket, socket.socket]) -> 
     assert got.obj is buffer.obj
 
 
-def test_receive_from_a_reset_connection(quick: Any) -> None:
+@pytest.mark.parametrize("size", [10, 1 << 14, 1 << 16])
+def test_recv(quick: Any, pair: tuple[socket.socket, socket.socket], size: int) -> None:
+    sock, peer = pair
+    assert quick.recv(sock, sock.fileno(), size) is None
+    peer.send(b"abc")
+    assert quick.recv(sock, sock.fileno(), size) == b"abc"
+    data = bytes(size)
+    peer.sendall(data + b"more")
+    got = quick.recv(sock, sock.fileno(), size)
+    assert type(got) is bytes
+    assert got == (data + b"more")[:size]
+    assert quick.recv(sock, sock.fileno(), size) == (data + b"more")[size:]
+    peer.close()
+    assert quick.recv(sock, sock.fileno(), size) == b""
+
+
+@pytest.mark.parametrize("call", ["receive", "recv"])
+def test_receive_from_a_reset_connection(quick: Any, call: str) -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as sock,
@@ -62,8 +82,9 @@ def test_receive_from_a_reset_connection(quick: Any) -> None:
         peer, _ = server.accept()
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         peer.close()
+        room = 10 if call == "recv" else memoryview(bytearray(10))
         with pytest.raises(ConnectionResetError) as info:
-            quick.receive(sock, sock.fileno(), memoryview(bytearray(10)))
+            getattr(quick, call)(sock, sock.fileno(), room)
         assert info.value.errno == errno.ECONNRESET
 
 
@@ -173,6 +194,80 @@ def test_whether_one_alone_is_ready(module: Any) -> None:
         assert not module.is_only_ready(epoll.fileno(), other.fileno())
         other_peer.send(b"x")
         assert not module.is_only_ready(epoll.fileno(), one.fileno())
+
+
+has_poll = pytest.mark.skipif(not in_use.has_poll, reason="only the compiled build, not Windows")
+
+
+@has_poll
+def test_poll(pair: tuple[socket.socket, socket.socket]) -> None:
+    sock, peer = pair
+    other, other_peer = socket.socketpair()
+    with other, other_peer:
+
+        def ready(mask: int, timeout: int = -1) -> int:
+            return in_use.poll(sock.fileno(), mask, other.fileno(), timeout)
+
+        assert ready(select.POLLIN, 0) == ready(select.POLLIN, 1) == 0
+        assert ready(select.POLLIN | select.POLLOUT) == select.POLLOUT
+        peer.send(b"x")
+        assert ready(select.POLLIN) == select.POLLIN
+        assert ready(select.POLLIN | select.POLLOUT) == select.POLLIN | select.POLLOUT
+        assert ready(0, 0) == 0
+        other_peer.send(b"x")  # a nudge is no news of the socket
+        assert ready(0) == 0
+        assert ready(select.POLLIN) == select.POLLIN
+        peer.close()
+        assert ready(select.POLLIN) & select.POLLHUP
+        assert ready(0) == 0  # what was not asked for is not told
+
+
+@has_poll
+def test_poll_lets_others_run(pair: tuple[socket.socket, socket.socket]) -> None:
+    """While many wait, and when all of them are told at once."""
+    sock, peer = pair
+    got: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda: got.append(in_use.poll(sock.fileno(), select.POLLIN, other.fileno(), -1))
+        )
+        for _ in range(20)
+    ]
+    other, other_peer = socket.socketpair()
+    with other, other_peer:
+        for thread in threads:
+            thread.start()
+        assert got == []
+        peer.send(b"x")
+        for thread in threads:
+            thread.join()
+    assert got == [select.POLLIN] * 20
+
+
+@has_poll
+def test_a_fork_while_another_thread_comes_back_from_poll() -> None:
+    """What that thread holds is held by nobody in the child."""
+    script = """
+import os, signal, socket, sys, threading, time
+from wsproto_views.quick import poll
+one, other = socket.socketpair()
+sys.setswitchinterval(100)  # nobody takes the lock of the interpreter from us
+thread = threading.Thread(target=poll, args=(one.fileno(), 1, other.fileno(), 20))
+thread.start()
+until = time.monotonic() + 0.2
+while time.monotonic() < until:
+    pass  # by now it waits for that lock, the turnstile in its hand
+child = os.fork()
+if not child:
+    signal.alarm(10)
+    os._exit(poll(one.fileno(), 1, other.fileno(), 0))
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("size", [0, 3, 1 << 14, (1 << 14) + 1, 1 << 16])

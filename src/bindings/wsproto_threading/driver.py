@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """The driver for threads: one thread owns one socket and runs the session's hooks.
 
 It performs and decides nothing: it reports bytes, time and outcomes to the session, then reads its
@@ -23,13 +24,12 @@ Tests: ``tests/bindings/test_contract.py``, ``tests/bindings/test_threading.py``
 
 import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from threading import get_ident
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_views.quick import get_ident, monotonic
 
 from .stream import Poller, Stream
 from .watch import Watcher
@@ -46,12 +46,6 @@ _NOBODY = 0  # no thread has this identity
 class Driver:
     """Runs one session over one socket."""
 
-    server: Any
-    sock: Any
-
-    session: Session
-    """Made from the start."""
-
     def __init__(
         self,
         stream: Stream,
@@ -65,7 +59,6 @@ class Driver:
         and the descriptor closed. Raises ``RuntimeError`` or ``OSError`` if the system has no
         thread or no descriptor for the watcher; the stream is the caller's to close then."""
         self.lock = threading.RLock()
-        self.now = time.monotonic
         self.peer = peer
         self.server = server
         self.sock = stream.sock
@@ -115,6 +108,10 @@ class Driver:
             raise
 
     # ------------------------------------------------------------------ for views
+
+    def now(self) -> float:
+        """Seconds of ``time.monotonic()``."""
+        return monotonic()
 
     def publish(self) -> None:
         """Carry out what the session wants. With the lock held.

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """A non-blocking socket, plain or TLS, and where its owner waits for it.
 
 No session and no locks: whoever uses a ``Stream`` holds its driver's lock, so that TLS objects are
@@ -15,6 +16,8 @@ from collections import deque
 from contextlib import suppress
 from itertools import islice
 from math import ceil
+
+from wsproto_views.quick import has_poll, poll, recv, send
 
 __all__ = ["Poller", "Stream", "WakeUp", "secured"]
 
@@ -40,6 +43,8 @@ class Stream:
             with suppress(OSError):  # the peer may have left already
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.sock = sock
+        # For calls without the object; one of a class of its own may have its own calls.
+        self._fd = sock.fileno() if type(sock) is socket.socket else -1
         self.pending = 0
         """Bytes that the system did not take yet."""
         self._tls = isinstance(sock, ssl.SSLSocket)
@@ -95,11 +100,15 @@ class Stream:
         ``OSError``."""
         if self._tls:
             return self._receive_tls()
-        try:
-            data = self.sock.recv(self._size)
-        except BlockingIOError:
-            return None
-        self._size = _LARGE if len(data) >= _SMALL else _SMALL
+        if self._fd >= 0:
+            data = recv(self.sock, self._fd, self._size)
+        else:
+            try:
+                data = self.sock.recv(self._size)
+            except BlockingIOError:
+                data = None
+        if data is not None:
+            self._size = _LARGE if len(data) >= _SMALL else _SMALL
         return data
 
     def _receive_tls(self) -> bytes | None:
@@ -145,22 +154,30 @@ class Stream:
         self._queue(data)
         out = self._out
         while out and not self._shaking:
-            self._write_waits_to_read = False
-            try:
-                if self._gathers and len(out) > 1:
-                    sent = self.sock.sendmsg(list(islice(out, _BUFFERS)))
-                else:
-                    sent = self.sock.send(out[0])
-            except (BlockingIOError, ssl.SSLWantWriteError):
-                return
-            except ssl.SSLWantReadError:
-                self._write_waits_to_read = True
+            sent = self._send(out)
+            if not sent:
                 return
             self.pending -= sent
             while sent and sent >= len(out[0]):
                 sent -= len(out.popleft())
             if sent:
                 out[0] = memoryview(out[0])[sent:]
+
+    def _send(self, out: deque[bytes | memoryview]) -> int:
+        """How many bytes the system took; 0 if it takes none now."""
+        self._write_waits_to_read = False
+        first = out[0]
+        try:
+            if self._gathers and len(out) > 1:
+                return self.sock.sendmsg(list(islice(out, _BUFFERS)))
+            if self._fd >= 0 and isinstance(first, bytes):
+                return send(self.sock, self._fd, first)
+            return self.sock.send(first)
+        except (BlockingIOError, ssl.SSLWantWriteError):
+            pass
+        except ssl.SSLWantReadError:
+            self._write_waits_to_read = True
+        return 0
 
     def _queue(self, data: list[bytes]) -> None:
         # Nothing is added to a buffer that was tried: TLS wants to see the same again.
@@ -273,7 +290,10 @@ class Poller:
         self._sock = sock.fileno()
         self._mask = 0  # what the socket is registered for
         self._wake = WakeUp()
+        self._heard = self._wake.fileno()
         self._woken = False
+        if has_poll:
+            return
         if sys.platform != "win32":
             # Not a selector: that costs a descriptor, or a copy of everything for each wait.
             self._place = select.poll()
@@ -288,8 +308,23 @@ class Poller:
         waited for: a hang-up would be told again and again.
         """
         mask = (_READ if reads else 0) | (_WRITE if writes else 0)
+        if has_poll:
+            patience = -1 if timeout is None else ceil(timeout * 1000)
+            ready = poll(self._sock, mask, self._heard, patience)
+        else:
+            ready = self._select(mask, timeout)
+        if not ready & ~(_READ | _WRITE):
+            return ready & _READ != 0, ready & _WRITE != 0
+        return reads, writes
+
+    def _select(self, mask: int, timeout: float | None) -> int:
+        """As ``quick.poll``, without it."""
         if mask != self._mask:
-            self._ask(mask)
+            if self._mask:
+                self._place.unregister(self._sock)
+            if mask:
+                self._place.register(self._sock, mask)
+            self._mask = mask
         ready = 0
         if sys.platform != "win32":
             for fd, events in self._place.poll(None if timeout is None else ceil(timeout * 1000)):
@@ -299,16 +334,7 @@ class Poller:
             for key, events in self._place.select(timeout):
                 if key.fd == self._sock:
                     ready = events
-        if not ready & ~(_READ | _WRITE):
-            return ready & _READ != 0, ready & _WRITE != 0
-        return reads, writes
-
-    def _ask(self, mask: int) -> None:
-        if self._mask:
-            self._place.unregister(self._sock)
-        if mask:
-            self._place.register(self._sock, mask)
-        self._mask = mask
+        return ready
 
     def wake(self) -> None:
         """End the wait, or the next one. With the driver's lock held."""

@@ -5,6 +5,7 @@ cpdef size_t get_ident()
 cpdef double monotonic()
 cpdef part(buffer, Py_ssize_t size)
 cpdef receive(sock, int fd, buffer)
+cpdef recv(sock, int fd, Py_ssize_t size)
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2
 
 
@@ -37,3 +38,4 @@ cdef class Ready:
 
 
 cpdef bint is_only_ready(int epoll, int fd)
+cpdef int poll(int fd, int mask, int other, int timeout) except -1

@@ -19,12 +19,15 @@ __all__ = [
     "Suspended",
     "Timer",
     "get_ident",
+    "has_poll",
     "has_timer",
     "has_wait",
     "is_only_ready",
     "monotonic",
     "part",
+    "poll",
     "receive",
+    "recv",
     "send",
     "start",
 ]
@@ -32,6 +35,7 @@ __all__ = [
 _os: Any = os
 
 has_timer = hasattr(os, "timerfd_create")  # from Python 3.13; the compiled build has it earlier
+has_poll = False  # poll
 has_wait = False  # is_only_ready
 
 READY = 128  # descriptors that are told of at once
@@ -49,6 +53,17 @@ def receive(sock: socket.socket, fd: int, buffer: memoryview) -> memoryview | by
     """
     try:
         return buffer[: sock.recv_into(buffer)]
+    except (BlockingIOError, InterruptedError):
+        return None
+
+
+def recv(sock: socket.socket, fd: int, size: int) -> bytes | None:
+    """What has come, at most ``size`` bytes of it.
+
+    Empty at the end of the stream, ``None`` if nothing has come. May raise ``OSError``.
+    """
+    try:
+        return sock.recv(size)
     except (BlockingIOError, InterruptedError):
         return None
 
@@ -143,3 +158,12 @@ def is_only_ready(epoll: int, fd: int) -> bool:
     May say no before, after a signal.
     """
     raise NotImplementedError("only in the compiled build, see has_wait")
+
+
+def poll(fd: int, mask: int, other: int, timeout: int) -> int:
+    """Wait for ``mask`` of ``fd``, until ``other`` is readable or ``timeout`` milliseconds have
+    passed (below 0: for ever): what ``fd`` is ready for, as ``select.poll`` has it.
+
+    May return before, after a signal.
+    """
+    raise NotImplementedError("only in the compiled build, see has_poll")

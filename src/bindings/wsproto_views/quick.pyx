@@ -1,7 +1,7 @@
 # cython: language_level=3
 """The second source of ``quick.py``, which says what these do.
 
-``send`` and ``recv`` do not block here, and are done before another thread could have taken over:
+``send()`` and ``recv()`` do not block here, and are done before another thread could have taken over:
 so they keep the lock of the interpreter, whose handing back and forth takes longer than they do.
 Only a large write lets go of it.
 """
@@ -18,12 +18,15 @@ __all__ = [
     "Suspended",
     "Timer",
     "get_ident",
+    "has_poll",
     "has_timer",
     "has_wait",
     "is_only_ready",
     "monotonic",
     "part",
+    "poll",
     "receive",
+    "recv",
     "send",
     "start",
 ]
@@ -142,12 +145,40 @@ cdef extern from *:
     void close_timer(int fd) nogil
     bint wait_for(int epoll, int fd) nogil
 
+cdef extern from *:
+    """
+    #include <pythread.h>
+    #ifdef _WIN32
+    static int has_poll_call = 0;
+    static int wait_for_two(int fd, int mask, int other, int timeout) { return 0; }
+    #else
+    #include <poll.h>
+    static int has_poll_call = 1;
+    static int wait_for_two(int fd, int mask, int other, int timeout)
+    {
+        struct pollfd places[2] = {{other, POLLIN, 0}, {fd, (short)mask, 0}};
+        if (poll(places, mask ? 2 : 1, timeout) <= 0)
+            return 0;
+        return places[1].revents;
+    }
+    #endif
+    """
+    bint has_poll_call
+    int wait_for_two(int fd, int mask, int other, int timeout) nogil
+    ctypedef void *PyThread_type_lock
+    PyThread_type_lock PyThread_allocate_lock()
+    int PyThread_acquire_lock(PyThread_type_lock lock, int wait) nogil
+    void PyThread_release_lock(PyThread_type_lock lock) nogil
+
 from cpython.ref cimport Py_DECREF
+
+import os
 
 import time
 
 has_timer = has_linux != 0
 has_wait = has_linux != 0
+has_poll = has_poll_call != 0
 
 READY = _READY
 
@@ -194,6 +225,21 @@ cpdef receive(sock, int fd, buffer):
     finally:
         PyBuffer_Release(&view)
     return buffer[:size]
+
+
+cpdef recv(sock, int fd, Py_ssize_t size):
+    cdef char room[1 << 14]
+    if size > <Py_ssize_t> sizeof(room) or not has_calls:
+        try:
+            return sock.recv(size)
+        except (BlockingIOError, InterruptedError):
+            return None
+    size = call_recv(fd, room, size)
+    if size < 0:
+        if not is_nothing():
+            PyErr_SetFromErrno(PyExc_OSError)
+        return None
+    return PyBytes_FromStringAndSize(room, size)
 
 
 cpdef Py_ssize_t send(sock, int fd, bytes data) except -2:
@@ -302,3 +348,30 @@ cpdef bint is_only_ready(int epoll, int fd):
     with nogil:
         only = wait_for(epoll, fd)
     return only
+
+
+# A thread that wants the interpreter's lock wakes up every 5 ms to ask for it. Where a hundred want
+# it, that is most of what they do. So one of those that come from poll() asks for it, and the
+# others wait for this lock, which wakes them once.
+cdef PyThread_type_lock _turnstile = NULL
+
+
+def _set_up_turnstile():
+    global _turnstile
+    _turnstile = PyThread_allocate_lock()
+    if _turnstile is NULL:
+        raise MemoryError
+
+
+_set_up_turnstile()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_set_up_turnstile)  # its holder may not be there
+
+
+cpdef int poll(int fd, int mask, int other, int timeout) except -1:
+    cdef int ready
+    with nogil:
+        ready = wait_for_two(fd, mask, other, timeout)
+        PyThread_acquire_lock(_turnstile, 1)
+    PyThread_release_lock(_turnstile)
+    return ready

@@ -1,3 +1,4 @@
+# cython: annotation_typing=False
 """``SyncView``: the words of ``WebSocketView`` as plain functions, for threads.
 
 The same names as in ``AsyncView``, whose docstrings are the long ones; here stands what differs. A
