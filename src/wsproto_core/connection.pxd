@@ -11,7 +11,9 @@ from .outgoing cimport PreparedMessage, encode_text, snapshot
 from .timers cimport Timers
 
 cdef int _TEXT, _BINARY, _CLOSE, _PING, _PONG, _FIN, _OPCODE
-cdef object _OP_TEXT, _OP_BINARY, _OPEN, _CLOSE_SENT
+cdef object _OP_TEXT, _OP_BINARY
+cdef object _OPENING, _DECIDING, _OPEN, _CLOSE_SENT, _CLOSED, _SERVER, _START
+cdef object _TIMER_OPEN, _TIMER_PING, _TIMER_PONG
 cdef double _NEVER, _LONG_AGO
 cdef Py_ssize_t _COST, _NO_LIMIT, _BEATS, _COPY, _PIECE, _CODED_PIECE, _BATCH, _BATCH_FRAMES
 cdef double _LATE

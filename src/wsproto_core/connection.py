@@ -69,11 +69,19 @@ _PONG: Final = int(OpCode.PONG)
 _FIN: Final = 0x80
 _RSV: Final = 0x70
 _OPCODE: Final = 0x0F
-# Looked up for every message: an attribute of an enum's class takes longer.
+# Looked up for every message or connection: an attribute of an enum's class takes longer.
 _OP_TEXT: Final = OpCode.TEXT
 _OP_BINARY: Final = OpCode.BINARY
+_OPENING: Final = Phase.OPENING
+_DECIDING: Final = Phase.DECIDING
 _OPEN: Final = Phase.OPEN
 _CLOSE_SENT: Final = Phase.CLOSE_SENT
+_CLOSED: Final = Phase.CLOSED
+_SERVER: Final = Role.SERVER
+_START: Final = Action.START
+_TIMER_OPEN: Final = Timer.OPEN
+_TIMER_PING: Final = Timer.PING
+_TIMER_PONG: Final = Timer.PONG
 _NEVER: Final = math.inf
 _LONG_AGO: Final = -math.inf
 _COST: Final = 64  # what an event costs beside its payload
@@ -222,7 +230,7 @@ class Connection:
         (RFC 6455 section 10.3). Raises ``LocalProtocolError`` for a bad address or header.
         """
         self._prepare(role, config if config is not None else Config(), now, random)
-        if role is Role.SERVER:
+        if role is _SERVER:
             if target is not None:
                 raise LocalProtocolError("a server takes no target: it learns it from the request")
             self._request_reader = RequestReader(self.config)
@@ -235,7 +243,7 @@ class Connection:
             self._response_reader = ResponseReader(self.config)
             self._write(write_request(head))
         if self.config.open_timeout is not None:
-            self._timers.start(Timer.OPEN, now + self.config.open_timeout)
+            self._timers.start(_TIMER_OPEN, now + self.config.open_timeout)
 
     @classmethod
     def after_handshake(
@@ -272,7 +280,7 @@ class Connection:
     ) -> None:
         self.role = role
         self._use(config)
-        self.phase = Phase.OPENING
+        self.phase = _OPENING
         self.agreement = None
         self.transport = Transport.OPEN
         self.closed = None
@@ -342,9 +350,9 @@ class Connection:
         phase = self.phase
         if phase is _OPEN or phase is _CLOSE_SENT:
             self._feed(data)
-        elif phase is Phase.OPENING:
+        elif phase is _OPENING:
             self._receive_head(bytes(data), now)
-        elif phase is Phase.DECIDING:
+        elif phase is _DECIDING:
             self._receive_early(bytes(data), now)
 
     def receive_eof(self, now: float) -> None:
@@ -353,11 +361,11 @@ class Connection:
             return
         self._eof = True
         self._now = now
-        if self.phase is Phase.OPENING:
+        if self.phase is _OPENING:
             self._eof_in_head(now)
-        elif self.phase is Phase.OPEN:
+        elif self.phase is _OPEN:
             self._latch(Input.EOF, None)
-        elif self.phase is Phase.CLOSE_SENT and self._has_unread:
+        elif self.phase is _CLOSE_SENT and self._has_unread:
             # The peer's Close may be among what is unread.
             self._ends = (*self._ends, (Input.EOF, None))
         else:
@@ -371,7 +379,7 @@ class Connection:
         """
         self._eof = True
         self._now = now
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             return
         if self._has_unread:
             # Nobody looks again before the end. No more is made of it than one message may be.
@@ -408,7 +416,7 @@ class Connection:
         progress = taken > self._taken
         self._taken = taken
         self._blocked = pending
-        if self.phase is Phase.CLOSED:
+        if self.phase is _CLOSED:
             self._await_writing(now)
         elif not pending:
             self._timers.stop(Timer.SEND)
@@ -440,7 +448,7 @@ class Connection:
         new settings is applied: if it refuses, the 403 is queued and the phase is ``DRAINING``.
         """
         self._now = now
-        if self.phase is not Phase.DECIDING or self._request is None:
+        if self.phase is not _DECIDING or self._request is None:
             raise self._illegal("configure()", "while a request waits for its answer")
         self._use(config)
         if isinstance(self._request, Request):
@@ -463,7 +471,7 @@ class Connection:
         further response header fields.
         """
         self._now = now
-        if self.phase is not Phase.DECIDING:
+        if self.phase is not _DECIDING:
             raise self._illegal("accept()", "while a request waits for its answer")
         request = self._request
         if not isinstance(request, Request):
@@ -494,7 +502,7 @@ class Connection:
         not mean success, except for an ``HttpRequest``, where any final status will do.
         """
         self._now = now
-        if self.phase is not Phase.DECIDING:
+        if self.phase is not _DECIDING:
             raise self._illegal("reject()", "while a request waits for its answer")
         handshake.check_rejection(response, plain=isinstance(self._request, HttpRequest))
         self._reject(response, now)
@@ -569,7 +577,7 @@ class Connection:
         Its pong comes as ``Pong`` with ``rtt``. At most 125 bytes (RFC 6455 section 5.5).
         """
         data = self._random(8) if payload is None else _control_payload(payload, "ping()")
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             raise self._illegal("ping()", "while the connection is open")
         self._now = now
         self._queue_ping(data, now)
@@ -578,7 +586,7 @@ class Connection:
     def pong(self, payload: Buffer = b"") -> None:
         """Queue a pong that nobody asked for (RFC 6455 section 5.5.3)."""
         data = _control_payload(payload, "pong()")
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             raise self._illegal("pong()", "while the connection is open")
         self._frame(_FIN | _PONG, data)
 
@@ -626,12 +634,12 @@ class Connection:
         the first ``events()`` that has nothing else to give.
         """
         self._now = now
-        if self.phase is Phase.OPEN:
+        if self.phase is _OPEN:
             self._latch(Input.FAULT, error, first=True)
-        elif self.phase in (Phase.OPENING, Phase.DECIDING):
+        elif self.phase in (_OPENING, _DECIDING):
             self._finish_with(Input.LATE, error, now)
         else:
-            if self._error is None and self.phase is not Phase.CLOSED:
+            if self._error is None and self.phase is not _CLOSED:
                 self._error = error
             self._step(Input.FAULT, now)
 
@@ -719,7 +727,7 @@ class Connection:
 
     def is_writable(self) -> bool:
         """Whether ``below_mark``, or there is nobody to wait for: all has ended."""
-        return self._is_below_mark() or self.phase is Phase.CLOSED
+        return self._is_below_mark() or self.phase is _CLOSED
 
     def _is_below_mark(self) -> bool:
         return self._out_size + self._blocked <= self._write_mark
@@ -818,20 +826,20 @@ class Connection:
         """Move by the table and carry out the actions."""
         self.phase, actions = TABLE[self.phase, what]
         for action in actions:
-            if action is Action.WRITE_CLOSE:
+            if action is _START:
+                self._start(now)
+            elif action is Action.WRITE_CLOSE:
                 self._write_close(detail)
             elif action is Action.STOP_HEARTBEAT:
-                self._timers.stop(Timer.PING, Timer.PONG, Timer.RECEIVE, Timer.HOOKS)
+                self._timers.stop(_TIMER_PING, _TIMER_PONG, Timer.RECEIVE, Timer.HOOKS)
             elif action is Action.AWAIT_PEER:
-                self._timers.stop(Timer.OPEN)
+                self._timers.stop(_TIMER_OPEN)
                 if self.config.close_timeout is not None:
                     self._timers.start(Timer.CLOSE, now + self.config.close_timeout)
             elif action is Action.END_WRITING:
                 self._late_pong = None  # nobody reads it; it must not come after our end
-                if self.role is Role.SERVER:
+                if self.role is _SERVER:
                     self._want(Transport.SHUT_WRITE)
-            elif action is Action.START:
-                self._start(now)
             elif action is Action.CLOSE:
                 self._want(Transport.CLOSE)
             elif action is Action.ABORT:
@@ -846,10 +854,10 @@ class Connection:
         self.transport = max(self.transport, transport)
 
     def _start(self, now: float) -> None:
-        self._timers.stop(Timer.OPEN)
+        self._timers.stop(_TIMER_OPEN)
         if self.config.ping_interval:
             self._last_ping = now
-            self._timers.start(Timer.PING, now + self.config.ping_interval)
+            self._timers.start(_TIMER_PING, now + self.config.ping_interval)
         if self.config.receive_timeout is not None:
             self._timers.start(Timer.RECEIVE, now + self.config.receive_timeout)
 
@@ -911,10 +919,10 @@ class Connection:
         elif what is not Input.EOF and place and self._ends[-1][0] is Input.EOF:
             place -= 1  # it was read after the stream had ended, but it came before
         self._ends = (*self._ends[:place], (what, detail), *self._ends[place:])
-        if self.phase is not Phase.OPEN:
+        if self.phase is not _OPEN:
             self._apply_ends(self._now)
         elif len(self._ends) == 1:
-            self._timers.stop(Timer.PING, Timer.PONG, Timer.RECEIVE)
+            self._timers.stop(_TIMER_PING, _TIMER_PONG, Timer.RECEIVE)
             if self.config.close_timeout is not None:
                 self._timers.start(Timer.HOOKS, self._now + self.config.close_timeout)
 
@@ -1058,7 +1066,7 @@ class Connection:
         self._codecs = tuple(codecs)
         self._fragment_size = _NO_LIMIT if config.max_frame_size is None else config.max_frame_size
         self._decoder = FrameDecoder(
-            self.role is Role.SERVER,
+            self.role is _SERVER,
             rsv,
             -1 if config.max_frame_size is None else config.max_frame_size,
             -1 if config.max_message_size is None else config.max_message_size,
@@ -1179,7 +1187,7 @@ class Connection:
         if not pings:
             self._pings = None
             self._beats = ()  # answered, or passed over
-            self._timers.stop(Timer.PONG)
+            self._timers.stop(_TIMER_PONG)
         self.latency = self._now - sent
         return Pong(payload, self.latency)
 
@@ -1327,15 +1335,15 @@ class Connection:
 
     def _expire(self, timer: Timer, at: float, now: float) -> None:
         config = self.config
-        if timer is Timer.PING:
+        if timer is _TIMER_PING:
             self._heartbeat(now)
-        elif timer is Timer.PONG:
+        elif timer is _TIMER_PONG:
             self._judge_pong(at, now)
         elif timer is Timer.RECEIVE:
             self._judge_silence(at, now)
         elif timer is Timer.HOOKS:
             self._apply_ends(now)
-        elif timer is Timer.OPEN:
+        elif timer is _TIMER_OPEN:
             reader = self._response_reader
             response = None if reader is None else reader.eof()
             if response is not None:
@@ -1349,7 +1357,7 @@ class Connection:
                 f"the peer took none of {self._blocked} bytes in {config.send_timeout:g} s",
                 now,
             )
-        elif self._both_closed or self._error is not None or self.phase is Phase.CLOSED:
+        elif self._both_closed or self._error is not None or self.phase is _CLOSED:
             self._step(Input.LATE, now)  # the peer left the stream open; there is nothing to blame
         else:
             self._give_up(timer, f"no Close from the peer in {config.close_timeout:g} s", now)
@@ -1368,11 +1376,11 @@ class Connection:
             self._pings.pop(self._beats[0], None)
         self._beats = (*self._beats[1 - _BEATS :], payload)
         self._queue_ping(payload, now)
-        self._timers.start(Timer.PING, now + self._interval())
+        self._timers.start(_TIMER_PING, now + self._interval())
         timeout = self.config.pong_timeout
-        if timeout is not None and not self._timers.is_set(Timer.PONG):
+        if timeout is not None and not self._timers.is_set(_TIMER_PONG):
             self._pong_since = now
-            self._timers.start(Timer.PONG, now + timeout)
+            self._timers.start(_TIMER_PONG, now + timeout)
 
     def _rest_codecs(self) -> None:
         """Let extensions drop what they can make again, if no message came or went for a while.
@@ -1403,14 +1411,14 @@ class Connection:
             self._misses = 0
             return
         if self._cannot_judge(at, now):
-            self._timers.start(Timer.PONG, now + timeout)
+            self._timers.start(_TIMER_PONG, now + timeout)
             return
         self._misses = self._misses + 1 if self._last_received <= self._last_miss else 1
         self._last_miss = now
         if self._misses >= self.config.max_missed_pongs:
             self._time_out("pong", f"{self._misses} pings in a row without a sign of life")
         else:
-            self._timers.start(Timer.PING, max(self._last_ping + self._interval(), now))
+            self._timers.start(_TIMER_PING, max(self._last_ping + self._interval(), now))
 
     def _judge_silence(self, at: float, now: float) -> None:
         """The receive timeout is over: was it silence, or a frame that takes too long?"""
@@ -1451,8 +1459,8 @@ class Connection:
     # ------------------------------------------------------------------ errors
 
     def _illegal(self, command: str, expected: str) -> LocalProtocolError | ConnectionClosed:
-        if self.phase in (Phase.CLOSE_SENT, Phase.DRAINING, Phase.CLOSED):
-            word = "closed" if self.phase is Phase.CLOSED else "closing"
+        if self.phase in (_CLOSE_SENT, Phase.DRAINING, _CLOSED):
+            word = "closed" if self.phase is _CLOSED else "closing"
             return self.closed_error(
                 f"{command} came too late: the connection is {word}{self._why_closed()}"
             )

@@ -32,8 +32,10 @@ class Headers(Mapping[str, str]):
         if isinstance(lines, Headers):
             self._lines = lines._lines
             return
-        pairs = lines.items() if isinstance(lines, Mapping) else lines
-        self._lines = tuple([(name, value) for name, value in pairs])  # of a list: twice as fast
+        # To find out that a list is no Mapping takes as long as all the rest.
+        if type(lines) is not list and isinstance(lines, Mapping):
+            lines = lines.items()
+        self._lines = tuple([(name, value) for name, value in lines])  # of a list: twice as fast
 
     @property
     def raw(self) -> tuple[tuple[str, str], ...]:
@@ -62,8 +64,8 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """The value of each line named ``name``, in order; an empty list if there is none."""
-        wanted = name.lower()
-        return [value for key, value in self.raw if key.lower() == wanted]
+        wanted, size = name.lower(), len(name)
+        return [value for key, value in self.raw if len(key) == size and key.lower() == wanted]
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self.get_all(name))

@@ -18,7 +18,7 @@ import h11
 
 from .config import Config
 from .errors import HandshakeError
-from .headers import Headers, RequestHead, Response
+from .headers import TOKEN_CHARS, Headers, RequestHead, Response
 
 __all__ = [
     "CONTINUE",
@@ -290,14 +290,19 @@ class RequestReader:
         start = _ORDINARY_START.match(text)
         if start is None:
             return None
-        fields = _ORDINARY_FIELD.findall(text, start.end())
-        names = [name.lower() for name, _ in fields]
-        if (
-            len(fields) != ends - 2  # some line is no field
-            or names.count("host") != 1
-            or "content-length" in names
-            or "transfer-encoding" in names
-        ):
+        fields: list[tuple[str, str]] = []
+        names: list[str] = []
+        for line in text[start.end() : -4].split("\r\n"):
+            name, colon, value = line.partition(":")
+            if not (name and colon):
+                return None
+            # White space around the value is not part of it (RFC 9112 section 5.1).
+            fields.append((name, value.strip(" \t")))
+            names.append(name)
+        if "".join(names).encode("latin-1").translate(None, _TOKEN_CHARS):
+            return None
+        names = [name.lower() for name in names]
+        if names.count("host") != 1 or "content-length" in names or "transfer-encoding" in names:
             return None
         self.tail = data[end:]
         return RequestHead("GET", start.group(1), Headers(fields))
@@ -516,11 +521,7 @@ _STATUS_LINE_START: Final = b"HTTP/"
 
 _CONTROLS: Final = bytes(byte for byte in (*range(0x20), 0x7F) if byte != 0x09)
 _ORDINARY_START: Final = re.compile(r"GET ([!-~]+) HTTP/1\.1\r\n")
-# Of whole lines only: where one does not match, there are fewer than line ends. White space around
-# the value is not part of it (RFC 9112 section 5.1).
-_ORDINARY_FIELD: Final = re.compile(
-    "^(" + _TOKEN.decode() + r"):[ \t]*((?:[^\r]*[^\r \t])?)[ \t]*\r\n", re.MULTILINE
-)
+_TOKEN_CHARS: Final = "".join(sorted(TOKEN_CHARS)).encode("ascii")
 
 
 def _check_first_byte_untrusted(lines: _Lines) -> None:

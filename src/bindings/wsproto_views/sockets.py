@@ -38,6 +38,7 @@ LEAD = 0.25  # seconds before the next address is tried beside the one before (R
 ACCEPTS = 16  # new connections in one turn of the loop
 
 # What accept() reports of a connection that is gone already, or of a machine that is short.
+_UNIX = getattr(socket, "AF_UNIX", None)
 _PASSING = {errno.ECONNABORTED, errno.EPERM, errno.EPROTO, errno.ENETDOWN, errno.EHOSTUNREACH}
 SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 """The errors of a machine that is short of something: it helps to wait."""
@@ -203,7 +204,7 @@ def accept(sock: socket.socket) -> tuple[list[tuple[socket.socket, Any]], OSErro
 def ready(sock: socket.socket) -> socket.socket:
     """A connected socket made ready for a ``Wire``."""
     sock.setblocking(False)
-    if sock.family != getattr(socket, "AF_UNIX", None):
+    if sock.family != _UNIX:
         with suppress(OSError):  # a socket that is no TCP one
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
