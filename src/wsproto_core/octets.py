@@ -6,6 +6,7 @@ knows nothing of connections. Tests: ``tests/core/test_octets.py``.
 """
 
 from codecs import utf_8_decode
+from struct import Struct
 from typing import Final
 
 __all__ = ["Gather", "apply_mask", "encode_frame", "encode_header", "unmask", "utf8_rest"]
@@ -16,7 +17,15 @@ _XOR: Final = tuple(bytes(byte ^ key for byte in range(256)) for key in range(25
 # Below this size one big-integer XOR is quicker than four translated slices (measured: 0.3 µs
 # against 0.8 µs at 32 bytes, even at about 600, 200 against 70 µs at 64 KiB).
 _SMALL: Final = 600
-_number: Final = int.from_bytes  # either byte order will do, and the default one is quicker
+_number: Final = int.from_bytes  # big-endian, which is the default
+
+# For each size: what a key, as a number, is multiplied with to be repeated over it, and the bits
+# that are too many then.
+_PADS: Final = tuple(
+    (sum(1 << 8 * at for at in range(0, size, 4)), -size % 4 * 8) for size in range(126)
+)
+_short: Final = Struct(">BB").pack
+_short_masked: Final = Struct(">BB4s").pack
 
 
 def apply_mask(data: bytes, start: int, stop: int, key: bytes) -> bytes:
@@ -58,14 +67,15 @@ def encode_frame(first: int, payload: bytes, key: bytes) -> bytes:
     """A whole frame; ``key`` is four bytes to mask with, or empty for none."""
     size = len(payload)
     if key:
-        if size < 126:  # as below without the calls, for most frames come here
-            pad = (key * ((size >> 2) + 1))[:size]
-            masked = (_number(payload) ^ _number(pad)).to_bytes(size)
-            return (first << 8 | 0x80 | size).to_bytes(2, "big") + key + masked
+        if size < 126:  # most frames come here: all in one number, which takes the fewest calls
+            repeat, spare = _PADS[size]
+            pad = _number(key) * repeat >> spare
+            frame = _number(_short_masked(first, 0x80 | size, key) + payload) ^ pad
+            return frame.to_bytes(size + 6)
         payload = key + apply_mask(payload, 0, size, key)
         return encode_header(first, size, 0x80) + payload
     if size < 126:
-        return (first << 8 | size).to_bytes(2, "big") + payload
+        return _short(first, size) + payload
     return encode_header(first, size, 0) + payload
 
 
