@@ -179,8 +179,7 @@ def test_a_timer_rings_once_and_not_before(module: Any) -> None:
     assert select.select([timer.fd], [], [], 10)[0]
     timer.close()
     timer.close()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        timer.set(at)
+    assert timer.fd == -1
 
 
 @pytest.mark.parametrize("module", [each for each in (in_use, pure_twin(in_use)) if each.has_wait])
