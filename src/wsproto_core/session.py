@@ -161,7 +161,7 @@ class Call:
     @property
     def beside(self) -> bool:
         """Whether it goes on beside the hooks, for as long as it likes: a view's own ``run``."""
-        return self.kind is CallKind.RUN
+        return self.kind is _RUN
 
     def __repr__(self) -> str:
         return f"<Call {self.kind.name} {getattr(self.hook, '__qualname__', self.hook)}>"

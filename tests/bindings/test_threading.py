@@ -89,7 +89,7 @@ def test_a_quick_hook_costs_no_switch_of_threads(log: Log) -> None:
     assert len(set(log.entries)) == 1
 
 
-def test_one_read_and_one_write_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_read_and_few_writes_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[int] = []
     writes: list[int] = []
     receive, write = Stream.receive, Stream.write
@@ -109,7 +109,7 @@ def test_one_read_and_one_write_for_a_batch(monkeypatch: pytest.MonkeyPatch) -> 
         peer.send_raw(peer.encode(0x81, "x") * 100)
         assert [peer.message() for _ in range(100)] == ["x"] * 100
         assert reads == [700]
-        assert writes == [300]
+        assert writes == [16 * 3] * 6 + [4 * 3]  # the peer begins with what is there
         monkeypatch.undo()
 
 

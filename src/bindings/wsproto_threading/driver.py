@@ -2,8 +2,8 @@
 """The driver for threads: one thread owns one socket and runs the session's hooks.
 
 It performs and decides nothing: it reports bytes, time and outcomes to the session, then reads its
-levels. The owner waits for the socket, reads, runs the hooks that are due, and writes all that was
-said in one go: no other thread takes part as long as hooks are quick.
+levels. The owner waits for the socket, reads, runs the hooks that are due, and writes what was said
+in one go or in a few: no other thread takes part as long as hooks are quick.
 
 Rules to keep.
 
@@ -263,6 +263,8 @@ class Driver:
                 if self._owner != me:
                     self.publish()
                     return
+                if session.has_batch():
+                    self._perform()  # the peer works on it while we go on
             count += 1
             call = session.next_call() if session.has_more() and count < _TURN else None
         self._in_hook = False
@@ -279,7 +281,8 @@ class Driver:
             session.call_failed(call, _as_exception(error), self.now())
         else:
             self.lock.acquire()
-            session.call_returned(call, value, self.now())
+            if not session.call_passed(call):
+                session.call_returned(call, value, self.now())
 
     def _give(self, call: Any, name: str, function: Callable[..., None], argument: Any) -> None:
         """Start a thread for ``call``."""
