@@ -64,7 +64,7 @@ class Headers(Mapping[str, str]):
 
     def get_all(self, name: str) -> list[str]:
         """The value of each line named ``name``, in order; an empty list if there is none."""
-        wanted, size = name.lower(), len(name)
+        wanted, size = name.lower(), len(name)  # most names differ in it
         return [value for key, value in self.raw if len(key) == size and key.lower() == wanted]
 
     def __contains__(self, name: object) -> bool:

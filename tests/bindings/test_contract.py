@@ -137,6 +137,13 @@ def test_any_byte_is_life(link: Link) -> None:
     assert link.view.is_open
 
 
+def test_a_timeout_of_many_days(link: Link) -> None:
+    """It is longer than systems wait in one call."""
+    peer = link.open(Echo, RECEIVE_TIMEOUT=4e6, PING_INTERVAL=None)
+    peer.text("a")
+    assert peer.message() == "a"
+
+
 @pytest.mark.parametrize("code", [1001, 1008, 3333])
 def test_timeout_close_code(link: Link, code: int) -> None:
     peer = link.open(Echo, RECEIVE_TIMEOUT=0.05, TIMEOUT_CLOSE_CODE=code)

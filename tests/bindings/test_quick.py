@@ -180,6 +180,8 @@ def test_a_timer_rings_once_and_not_before(module: Any) -> None:
     timer.close()
     timer.close()
     assert timer.fd == -1
+    with pytest.raises((OSError, ValueError), match="file descriptor"):
+        timer.set(at)
 
 
 @pytest.mark.parametrize("module", [each for each in (in_use, pure_twin(in_use)) if each.has_wait])

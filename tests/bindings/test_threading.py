@@ -206,6 +206,30 @@ def test_many_slow_hooks_at_once(log: Log) -> None:
         assert [peer.message() for peer in peers] == ["a"] * 20
 
 
+def test_a_slow_hook_with_a_deadline_in_months(log: Log) -> None:
+    """The system waits for 24 days at most."""
+    go_on = threading.Event()
+
+    class Slow(WebSocketView):
+        PING_INTERVAL = None
+        RECEIVE_TIMEOUT = 4e6
+
+        def on_text(self, text: str) -> None:
+            log.add("begun")
+            assert go_on.wait(DEADLINE)
+            self.send(text)
+
+    with opened(Slow) as (peer, _):
+        peer.text("a")
+        log.wait("begun")
+        peer.ping(b"p")
+        assert peer.frame() == (0x8A, b"p")
+        go_on.set()
+        assert peer.message() == "a"
+        peer.text("b")
+        assert peer.message() == "b"
+
+
 def test_the_watcher_sleeps_while_nothing_happens() -> None:
     with opened(Echo) as (peer, _):
         peer.text("a")

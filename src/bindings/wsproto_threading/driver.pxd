@@ -4,11 +4,11 @@ import cython
 
 from wsproto_core.session cimport Call as CCall
 from wsproto_core.session cimport Session as CSession
+from wsproto_views.dispatch cimport report
 from wsproto_views.quick cimport get_ident, monotonic
 
 
 cdef int _TURN
-cdef object _OPEN
 
 
 cdef class Driver:
@@ -19,9 +19,9 @@ cdef class Driver:
     cdef public CSession session
     cdef object _stream
     cdef object _on_gone
-    cdef public size_t _owner
+    cdef size_t _owner
     cdef object _poller
-    cdef public tuple _asked
+    cdef tuple _asked
     cdef object _asked_until
     cdef bint _in_hook
     cdef bint _nested

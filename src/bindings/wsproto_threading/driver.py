@@ -29,9 +29,10 @@ from collections.abc import Callable
 from typing import Any
 
 from wsproto_core import Session, Transport
+from wsproto_views.dispatch import report
 from wsproto_views.quick import get_ident, monotonic
 
-from .stream import Poller, Stream
+from .stream import LONGEST, Poller, Stream
 from .watch import Watcher
 
 __all__ = ["Driver"]
@@ -193,7 +194,7 @@ class Driver:
         if until is not None and (at is None or until < at):
             at = until
         self._asked_until = at
-        timeout = None if at is None else max(0.0, at - self.now())
+        timeout = None if at is None else min(max(0.0, at - self.now()), LONGEST)
         if reads and self._stream.has_more:
             timeout = 0.0
         self.lock.release()
@@ -281,8 +282,7 @@ class Driver:
             session.call_failed(call, _as_exception(error), self.now())
         else:
             self.lock.acquire()
-            if not session.call_passed(call):
-                session.call_returned(call, value, self.now())
+            report(session, call, value, self)
 
     def _give(self, call: Any, name: str, function: Callable[..., None], argument: Any) -> None:
         """Start a thread for ``call``."""

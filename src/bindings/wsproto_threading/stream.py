@@ -19,7 +19,10 @@ from math import ceil
 
 from wsproto_views.quick import has_poll, poll, recv, send
 
-__all__ = ["Poller", "Stream", "WakeUp", "secured"]
+__all__ = ["LONGEST", "Poller", "Stream", "WakeUp", "secured"]
+
+LONGEST = 86400.0
+"""Seconds of one wait: the system takes 24 days at most, and to wake once a day costs nothing."""
 
 _SMALL = 1 << 14  # bytes of a read, as long as messages are small
 _LARGE = 1 << 16  # ... and when they are not; in a flood it costs several times itself
@@ -214,6 +217,7 @@ class Stream:
 
     def close(self) -> None:
         """Give the descriptor back."""
+        self._fd = -1  # the number is soon another's
         self.sock.close()
 
     def _say_goodbye(self) -> None:

@@ -19,7 +19,7 @@ import time
 from collections import deque
 from typing import Any, ClassVar, Protocol
 
-from .stream import WakeUp
+from .stream import LONGEST, WakeUp
 
 __all__ = ["Watched", "Watcher"]
 
@@ -145,7 +145,7 @@ class Watcher:
         times = [at for at in self._waits.values() if at is not None]
         if look_at is not None:
             times.append(look_at)
-        return max(0.0, min(times) - time.monotonic()) if times else None
+        return min(max(0.0, min(times) - time.monotonic()), LONGEST) if times else None
 
     def _serve_others(self) -> None:
         """Those that were changed, and those whose time has come."""

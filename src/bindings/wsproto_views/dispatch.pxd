@@ -5,3 +5,4 @@ from wsproto_core.session cimport Call as CCall, Session as CSession
 cpdef object next_call(CSession session, driver)
 cpdef object returned(CSession session, CCall call, value, driver)
 cpdef object failed(CSession session, CCall call, error, driver)
+cpdef object report(CSession session, CCall call, value, driver)

@@ -18,6 +18,7 @@ __all__ = [
     "dispatch",
     "failed",
     "next_call",
+    "report",
     "returned",
 ]
 
@@ -89,10 +90,15 @@ def next_call(session: Session, driver: DispatchDriver) -> Call | None:
     return session.next_call()
 
 
-def returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
-    """The hook has come to its end."""
+def report(session: Session, call: Call, value: object, driver: Any) -> None:
+    """Tell the session what the hook returned; the time only if that may change something."""
     if not session.call_passed(call):
         session.call_returned(call, value, driver.now())
+
+
+def returned(session: Session, call: Call, value: object, driver: DispatchDriver) -> None:
+    """The hook has come to its end."""
+    report(session, call, value, driver)
     if not session.attended:
         driver.publish()
     if session.has_batch():
